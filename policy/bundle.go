@@ -83,6 +83,8 @@ type Bundle struct {
 	LeafFacets []string `json:"leaf_facets,omitempty"` // what the leaf of a warrant says beside its class: proof.FacetOffence, proof.FacetData
 	SmallCount int      `json:"small_count,omitempty"` // the statistics of a year tell no smaller count, 2 to 100; 0: proof.SmallCount
 
+	// Since version 5, and optional: what whoever is told of an order can do against it.
+	Remedies []Remedy `json:"remedies,omitempty"`
 	// Since version 5, and optional: whose certificates authorities may sign with.
 	CertificateAuthorities []CertificateAuthority `json:"certificate_authorities,omitempty"`
 	// Since version 5, and optional: who must be among those who approve, and which programs
@@ -191,6 +193,9 @@ type OffenceClass struct {
 	// StGB, defamation). The person is told first and can object, one custodian more than the
 	// threshold must approve, and it is never secret. Lawful speech is never of such a class.
 	NoticeFirst bool `json:"notice_first,omitempty"`
+
+	// Since version 5: the law lets the person read the order of such a case.
+	ShowOrder bool `json:"show_order,omitempty"`
 }
 
 // Custodian holds one share of the threshold key.
@@ -330,7 +335,7 @@ func (b *Bundle) compile() error {
 		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkCompartments, b.checkWitnesses, b.checkOrganisations, b.checkCatalogue,
 		b.compileCertificates, func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileRegistry(owners) },
-		func() error { return b.compileAuthorities(owners) }, b.checkPowers,
+		func() error { return b.compileAuthorities(owners) }, b.checkPowers, b.checkRemedies,
 		func() error { return b.compileCustodians(owners) }, b.checkRecipients,
 		func() error { return b.compileAlternates(owners) }, b.checkRequired, b.checkPrograms,
 		func() error { return b.compileReviewers(owners) },

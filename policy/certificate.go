@@ -73,10 +73,9 @@ func ParseRevocationList(b []byte) (string, error) {
 	if err != nil {
 		der = b
 	}
-	if _, err := x509.ParseRevocationList(der); err != nil || len(der) > MaxRevocationList {
-		return "", ErrRevocationList
-	}
-	return base64.StdEncoding.EncodeToString(der), nil
+	text := base64.StdEncoding.EncodeToString(der)
+	_, err = parseRevocation([]string{text})
+	return text, err
 }
 
 func onePEM(text, kind string) ([]byte, error) {

@@ -434,3 +434,31 @@ func TestLinesOfCertificates(t *testing.T) {
 		t.Error("a certificate authority that ends soon is no finding")
 	}
 }
+
+// BenchmarkCertificate is a decision about an order that a certificate signed, with lists for
+// the two of its chain, beside one about the same order that a JWK signed.
+func BenchmarkCertificate(b *testing.B) {
+	c := newCertified(b)
+	by := c.filing(b)
+	plain := fifth(b)
+	v, evidence := plain.production(b)
+	jwk := Submission{Warrant: sign(b, plain.court, v), Evidence: evidence}
+	best := func(bundle *Bundle, s Submission) func() time.Duration {
+		least := time.Hour
+		return func() time.Duration {
+			start := time.Now()
+			if d := Decide(s, bundle, Facts{}, now); !d.Allowed {
+				b.Fatal(d.Refusal)
+			}
+			least = min(least, time.Since(start))
+			return least
+		}
+	}
+	certified, bare := best(c.bundle, by), best(plain.bundle, jwk)
+	var took, beside time.Duration
+	for b.Loop() {
+		took, beside = certified(), bare()
+	}
+	b.ReportMetric(float64(took)/float64(beside), "ratio")
+	b.ReportMetric(float64(took), "~best-ns")
+}

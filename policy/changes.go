@@ -23,7 +23,7 @@ import (
 // one of them. Either may be a bundle that is not parsed.
 func (b *Bundle) Changes(before *Bundle) []string {
 	d := difference{was: before, is: b}
-	for _, part := range []func(){d.place, d.custodians, d.authorities, d.certificates, d.organisations, d.catalogue, d.classes, d.limits, d.rules, d.stops, d.platforms, d.reviewers, d.log} {
+	for _, part := range []func(){d.place, d.custodians, d.authorities, d.certificates, d.organisations, d.catalogue, d.classes, d.limits, d.remedies, d.rules, d.stops, d.platforms, d.reviewers, d.log} {
 		part()
 	}
 	return d.said
@@ -401,6 +401,7 @@ func (d *difference) class(was, is OffenceClass) {
 	d.flag(was.Speech, is.Speech, of+" is lawful speech from now on: no name is opened for it", of+" is no longer lawful speech: names may be opened for it")
 	d.flag(was.Emergency, is.Emergency, of+" can be an emergency from now on", of+" can be no emergency any more")
 	d.flag(was.NoCopy, is.NoCopy, "Posts of "+of+" are described by the court and never copied from now on", "Posts of "+of+" may be copied to custodians from now on")
+	d.flag(was.ShowOrder, is.ShowOrder, "Whoever is told of an order about "+of+" can read it from now on", "Whoever is told of an order about "+of+" can no longer read it")
 	d.flag(was.NoticeFirst, is.NoticeFirst, "In cases of "+of+" the person is told first from now on, and it is never secret", "In cases of "+of+" the person is no longer told first, and it may be secret")
 }
 
@@ -416,6 +417,14 @@ func (d *difference) limits() {
 	d.number("The least number that the statistics of a year tell", d.was.SmallCount, d.is.SmallCount, "")
 	d.number("The time after a sign-in in which a post counts as evidence", d.was.PostSpanHours, d.is.PostSpanHours, " hours")
 	d.number("The time for which exhibits are kept after their case", d.was.AppealDays, d.is.AppealDays, " days")
+}
+
+// remedies: one that says anything else is another one.
+func (d *difference) remedies() {
+	each(d.was.Remedies, d.is.Remedies, remedyLine,
+		func(r Remedy) { d.say("This remedy is no longer named to people: %s.", remedyLine(r)) },
+		func(Remedy, Remedy) {},
+		func(r Remedy) { d.say("This remedy is named to people from now on: %s.", remedyLine(r)) })
 }
 
 // rules compares each rule by its @id, and says of a file whatever else changes in it.

@@ -111,6 +111,7 @@ func TestLint(t *testing.T) {
 	sound := newWorld(t, func(b *Bundle) {
 		b.Succeed(nil)
 		b.Authorities[0].Over = []string{"prosecutor"}
+		b.Remedies = []Remedy{{Jurisdiction: "GB", What: "Appeal", To: "the appeal court", Days: 21}}
 		fewer(b)
 	}).bundle
 	for name, c := range map[string]struct {
@@ -149,9 +150,10 @@ func TestLint(t *testing.T) {
 			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], `contains("journalist")`, `contains("journalist") && context.targets > 1`, 1)
 		}, []string{"prohibition_changed", "unreachable_rule"}},
 		"everybody is competent for everything": {func(b *Bundle) { b.Authorities[1].OffenceClasses = b.Authorities[0].OffenceClasses }, nil},
+		"no remedy":                             {func(b *Bundle) { b.Remedies[0].Jurisdiction = "FR" }, []string{"no_remedy"}},
 		"two years of secrecy":                  {func(b *Bundle) { b.MaxSecrecyDays = 730 }, []string{"long_secrecy"}},
 		"a notice longer than the order": {func(b *Bundle) {
-			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("30")`, 1)
+			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("28")`, 1)
 		}, []string{"notice_over_validity"}},
 		"a rule for nobody": {func(b *Bundle) {
 			b.Policies["50-nobody.cedar"] = "@id(\"never\")\n@title(\"Never\")\nforbid (principal, action, resource) when { principal.kind == \"sheriff\" };\n"

@@ -300,7 +300,6 @@ func (c *checking) checkRules(known bool) {
 		if !c.Expiry.After(c.at.Add(judged.NoticePeriod)) {
 			c.add("/expiry", ErrExpiresFirst)
 		}
-		c.add("/secrecy/ends", ErrNoticeFirst)
 	}
 }
 
@@ -323,7 +322,7 @@ func (c Checked) Decision(targets int) (d Decision) {
 		}
 	}
 	switch {
-	case len(c.Faults) == 0 || c.Faults[0].Rule != "" || ErrNoticeFirst.Is(c.Faults[0].Error) || ErrExpiresFirst.Is(c.Faults[0].Error):
+	case len(c.Faults) == 0 || c.Faults[0].Rule != "" || ErrExpiresFirst.Is(c.Faults[0].Error):
 		d.Rules, d.Grounds = c.Rules, c.Grounds
 	case c.Faults[0].Ground != nil:
 		d.Grounds = []Ground{*c.Faults[0].Ground}

@@ -30,7 +30,7 @@ func checkTellsBefore(t testing.TB, s Submission, b *Bundle, known Facts, at tim
 	case filed.Refusal == nil:
 		for _, f := range c.Faults {
 			ofOne := slices.ContainsFunc(filed.Targets, func(d TargetDecision) bool { return d.Refusal != nil })
-			if !ErrNoticeFirst.Is(f.Error) && !ErrExpiresFirst.Is(f.Error) && !ofOne {
+			if !ErrExpiresFirst.Is(f.Error) && !ofOne {
 				t.Errorf("filing allows what the check refuses: %v at %s, because %v", f.Error, f.At, f.Unwrap())
 			}
 		}

@@ -161,7 +161,7 @@ type Decision struct {
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
 	OverDaily    bool          // when allowed: the authority is over its daily number, so that all custodians must approve
 	Required     []Required    // when allowed: who must be among them
-	NoticePeriod time.Duration // when allowed: how long to wait after the warrant is logged
+	NoticePeriod time.Duration // when allowed: for how long a person can object who is told first, see NoticeDays
 }
 
 const (
@@ -223,6 +223,15 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		d.Exhibits = v.exhibits
 	}
 	return d
+}
+
+// NoticeDays are whole days that the persons have to object, once they were told, before
+// custodians decide; 0: they are not told first.
+func (d Decision) NoticeDays() int {
+	if d.Warrant == nil || !KindOf(d.Warrant.Kind).Decided {
+		return 0
+	}
+	return int(d.NoticePeriod / day)
 }
 
 // signs reports whether the key was valid at a time.

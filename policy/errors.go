@@ -67,7 +67,6 @@ var (
 	ErrToldFirst        = refusal.New(refusal.Denied, "warrant.told_first", "secrecy: for an offence of this class the person is told first, and there is no secrecy: let secrecy end when the warrant is issued.")
 	ErrFields           = refusal.New(refusal.Invalid, "warrant.fields", "fields: a production or an emergency warrant names each field it needs, once, from the bundle's list; no other kind names any.")
 	ErrOffenceFields    = refusal.New(refusal.Denied, "warrant.offence_fields", "fields: the bundle's catalogue opens fewer fields or compartments for this offence; ask for those alone.")
-	ErrNoticeFirst      = refusal.New(refusal.Invalid, "warrant.notice_first_not_served", "the rules want the person told before this is opened, which this registrar cannot do yet: it serves warrants under secrecy only. Where the bundle allows secrecy, let it end its min_secrecy_days after the issue or later; shorter secrecy counts as none. For an offence of a class with notice_first there is no cure yet.")
 	ErrRuleFailed       = refusal.New(refusal.Denied, "warrant.rule_failed", "A rule of the bundle could not be evaluated, so nothing is allowed; the custodians must mend the bundle.")
 	ErrRefusedByRule    = refusal.New(refusal.Denied, "warrant.refused_by_rule", "A rule of the bundle forbids this warrant; the decision names the rule.")
 	ErrNotPermitted     = refusal.New(refusal.Denied, "warrant.not_permitted", "No rule of the bundle permits this warrant.")
@@ -93,6 +92,7 @@ var (
 	ErrBundleOrganisation = refusal.New(refusal.Invalid, "bundle.organisation", "Organisations need an id and a name that no other has, and each authority and custodian the id of one in organisation_id.")
 	ErrBundleCompartments = refusal.New(refusal.Invalid, "bundle.compartments", "Compartments need unique names of a to z and _, at most 32 characters, and hold each field of the bundle in exactly one.")
 	ErrBundleLimits       = refusal.New(refusal.Invalid, "bundle.limits", "Targets must be limited to 1 to 900, secrecy to 1 to 1096 days, validity to 1 to 90 days, and the warrants of each authority to 1 to 10,000 a day.")
+	ErrBundleRemedy       = refusal.New(refusal.Invalid, "bundle.remedy", "A remedy names a jurisdiction such as GB or GB-SCT, or none for any, what somebody can do and who decides, in at most 300 characters each, and at most 1096 days; an address is optional, no two are the same, and there are at most 64.")
 	ErrBundleAlternates   = refusal.New(refusal.Invalid, "bundle.alternates", "An alternate of a custodian is somebody of their own, with a key and an age recipient that nobody else has, of an organisation that is neither an authority nor another custodian's: have them run `escrow custodian init` and `escrow custodian card`, and name at most four for a custodian.")
 	ErrBundleRequired     = refusal.New(refusal.Invalid, "bundle.required", "What is required of those who approve is a role that a custodian has, or a number of organisations that there are, about offence classes and offences of the bundle.")
 	ErrBundlePrograms     = refusal.New(refusal.Invalid, "bundle.programs", "A program has a name, a version, a platform such as linux/amd64 and the SHA-256 of its file in 64 hex digits, each release once.")
@@ -108,7 +108,11 @@ var (
 // Why a custodian is not heard, or not yet.
 var (
 	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown", "No custodian of the bundle in force has signed this.")
-	ErrNoticePeriod     = refusal.New(refusal.NotYet, "custodian.notice_period", "The rules give the person time to object, counted from the public log; approve when the notice period is over.")
+	ErrNoNotice         = refusal.New(refusal.NotFound, "notice.unknown", "There is no such notice, or its code is not good any more: nothing was stored. A code is good for one objection and for 30 days, and the person can make another on their own page.")
+	ErrObjections       = refusal.New(refusal.Conflict, "notice.objections", "There are three objections to this order for this pen name already, which is the most: nothing was stored. Write to the court under the file number of the notice.")
+	ErrObjectionText    = refusal.New(refusal.Invalid, "notice.objection_text", "An objection is a text of 1 to 8,000 characters, for example: I did not write this post, my account was used by somebody else. Nothing was stored; what is longer goes to the court under the file number of the notice.")
+	ErrNoticePeriod     = refusal.New(refusal.NotYet, "custodian.notice_period", "The rules give the person time to object, counted from the entry of the public log that says that they were told; approve when that time is over.")
+	ErrObjection        = refusal.New(refusal.NotYet, "warrant.under_objection", "A person whom the order concerns has objected, and no court has answered yet: nothing is approved or released until the court has dismissed the objection by a ruling; what was decided is kept.")
 )
 
 // Why the decision of a reviewer does not count.

@@ -75,22 +75,14 @@ func (b *Bundle) Countersigners(w *Warrant) []string {
 }
 
 // VerifyRuling checks that an authority of the bundle signed a ruling about that warrant, and
-// may: the one that issued it, or one over it. That it was recorded is not asked here; nor,
-// unless it is said when it was seen, whether a certificate was revoked, which whoever recorded
-// it has judged.
+// may: the one that issued it, or one over it. The public log holds what was recorded of it;
+// that is not asked here.
 func (b *Bundle) VerifyRuling(raw string, about *Warrant, seen ...Seen) (*Warrant, error) {
 	signed, w, err := openWarrant(raw)
 	if err != nil {
 		return nil, err
 	}
-	var a *Authority
-	if len(signed.Certificates) > 0 && len(seen) == 0 {
-		var of signers
-		of, err = b.registered(signed, w.Authority)
-		a = of.Authority
-	} else {
-		a, err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, seen...)
-	}
+	a, err := b.VerifyAuthority(signed, w.Authority, w.IssuedAt, seen...)
 	if err != nil {
 		return nil, err
 	}

@@ -75,12 +75,15 @@ func (b *Bundle) Lines() []string {
 	for _, o := range b.OffenceClasses {
 		line("offence class %s: %s, from %d months, opens %s%s%s%s%s", o.ID, o.Title, o.MinPenaltyMonths, orNone(strings.Join(o.Fields, ", ")),
 			map[bool]string{true: ", lawful speech"}[o.Speech], map[bool]string{true: ", can be an emergency"}[o.Emergency],
-			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], map[bool]string{true: ", told first and never secret"}[o.NoticeFirst])
+			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], map[bool]string{true: ", told first and never secret"}[o.NoticeFirst]+map[bool]string{true: ", and the person may read the order"}[o.ShowOrder])
 	}
 	for _, o := range b.Offences {
 		line("offence %s: %s, %s, at most %d months, class %s, asked for by %s", o.ID, o.Title, o.Statute, o.MaxPenaltyMonths, o.Class, strings.Join(o.Authorities, ", "))
 		line("offence %s opens %s in compartments %s%s%s", o.ID, orNone(strings.Join(o.Fields, ", ")), cmp.Or(strings.Join(o.Compartments, ", "), "of these"),
 			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], steps(o.Quorums, b.MaxTargets))
+	}
+	for _, r := range b.Remedies {
+		line("people are told of this remedy: %s", remedyLine(r))
 	}
 	for _, s := range b.Stops {
 		switch {

@@ -10,6 +10,7 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // Finding is one thing that a bundle may say and that its makers hardly mean: it forgets
@@ -171,9 +172,14 @@ func (l *linter) clocks() {
 	if l.b.MinSecrecyDays > l.b.MaxSecrecyDays {
 		l.find("secrecy_contradicts", "secrecy under %d days counts as none and over %d is refused: no order is secret", l.b.MinSecrecyDays, l.b.MaxSecrecyDays)
 	}
+	for _, a := range l.b.Authorities {
+		if l.b.Version >= 5 && len(l.b.remediesOf(a.Jurisdiction)) == 0 {
+			l.find("no_remedy", "no remedy is named against an order of %s (%s): whoever is told of it does not read what they can do", a.ID, a.Jurisdiction)
+		}
+	}
 	for _, r := range l.b.rules {
-		if days := r.notice; days >= l.b.MaxValidityDays {
-			l.find("notice_over_validity", "rule %s gives %d days to object, and an order is valid for at most %d: it expires before anybody may approve", r.id, days, l.b.MaxValidityDays)
+		if days := r.notice; days+proof.TellWithin >= l.b.MaxValidityDays {
+			l.find("notice_over_validity", "rule %s gives %d days to object, which begin up to %d days later, and an order is valid for at most %d: it can expire before anybody may approve", r.id, days, proof.TellWithin, l.b.MaxValidityDays)
 		}
 	}
 	if l.b.MaxSecrecyDays > 366 {

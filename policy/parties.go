@@ -50,6 +50,12 @@ func (b *Bundle) AuditRules() proof.Rules {
 	}
 	r.Rounds, r.Fields, r.Facets, r.SmallCount, r.Offences = true, b.Fields, b.RecordedFacets(), b.SmallCount, []string{}
 	r.MaxSecrecyDays, r.HoldDays, r.ExtensionDays, r.ValidationHours = b.MaxSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours
+	r.NoticeDays = int(toldFirst / day)
+	for _, o := range b.OffenceClasses {
+		if o.NoticeFirst {
+			r.NoticeClasses = append(r.NoticeClasses, o.ID)
+		}
+	}
 	for _, o := range b.Offences {
 		r.Offences = append(r.Offences, o.ID)
 	}

@@ -36,6 +36,7 @@ type Profile struct {
 	ValidationHours int              `json:"validation_hours"`
 	OffenceClasses  []OffenceClass   `json:"offence_classes"`
 	Offences        []SourcedOffence `json:"offences"`
+	Remedies        []Remedy         `json:"remedies,omitempty"`
 
 	// Policies are the base rules with those of the profile: a file of the same name is in
 	// the place of the base one.
@@ -118,6 +119,9 @@ func (p *Profile) Fill(b *Bundle) {
 	}
 	if len(b.Fields) == 0 && len(b.Compartments) == 0 {
 		b.Fields, b.Compartments = DefaultFields(), DefaultCompartments()
+	}
+	if len(b.Remedies) == 0 {
+		b.Remedies = slices.Clone(p.Remedies)
 	}
 	b.MinSecrecyDays = cmp.Or(b.MinSecrecyDays, p.MinSecrecyDays)
 	b.HoldDays = cmp.Or(b.HoldDays, p.HoldDays)

@@ -23,7 +23,7 @@ func parseRevocation(revocation []string) ([]*x509.RevocationList, error) {
 		if err != nil || len(der) > MaxRevocationList {
 			return nil, ErrRevocationList
 		}
-		if lists[i], err = x509.ParseRevocationList(der); err != nil {
+		if lists[i], err = x509.ParseRevocationList(der); err != nil || len(lists[i].Raw) != len(der) { // bytes behind it are no error there
 			return nil, ErrRevocationList
 		}
 	}

@@ -202,7 +202,19 @@ func (h history) moves() map[string][]func() bool {
 		"penname_notices_overdue":            {func() bool { return last.has("penname_notices_overdue") && last.sum("penname_notices_overdue") == 0 }}, // likewise
 		"penname_ends_overdue":               {func() bool { return last.has("penname_ends_overdue") && last.sum("penname_ends_overdue") == 0 }},       // likewise
 		"penname_lapses_overdue":             {func() bool { return last.has("penname_lapses_overdue") && last.sum("penname_lapses_overdue") == 0 }},   // likewise
-		"penname_reviews_pending":            {func() bool { return sameDay.sum("penname_reviews_pending") == 0 }, func() bool { return last.sum("penname_reviews_pending") == 1 }},
+		"penname_tells_overdue":              {func() bool { return last.has("penname_tells_overdue") && last.sum("penname_tells_overdue") == 0 }},     // likewise
+		"penname_objections_waiting":         {func() bool { return last.has("penname_objections_waiting") }},                                          // likewise
+		"penname_objections_unanswered":      {func() bool { return last.has("penname_objections_unanswered") }},                                       // likewise
+		// How they move is shown by TestMailsOfAService: nobody has an address here.
+		"penname_mails_waiting": {func() bool { return last.has("penname_mails_waiting") && last.sum("penname_mails_waiting") == 0 }},
+		"penname_mails_oldest_age_seconds": {func() bool {
+			return last.has("penname_mails_oldest_age_seconds") && last.sum("penname_mails_oldest_age_seconds") == 0
+		}},
+		"penname_mails_damaged": {func() bool { return last.has("penname_mails_damaged") && last.sum("penname_mails_damaged") == 0 }},
+		"penname_reminders_refused": {func() bool {
+			return last.has("penname_reminders_refused") && last.sum("penname_reminders_refused") == 0
+		}},
+		"penname_reviews_pending": {func() bool { return sameDay.sum("penname_reviews_pending") == 0 }, func() bool { return last.sum("penname_reviews_pending") == 1 }},
 		"penname_platforms": {func() bool {
 			return last.sum("penname_platforms", `state="open"`) == 2 && last.sum("penname_platforms") == 2
 		}},

@@ -47,6 +47,7 @@ import (
 //	person NAME answers BUTTON | led-to PATTERN                    presses it; where that led
 //	person NAME retires PEN-NAME | calls PEN-NAME ALIAS            on their own page
 //	platform ID report PEN-NAME banned|lifted | key FILE           to Penname; its evidence key
+//	person NAME objects-to WORDS | makes-code VARIABLE             at the first notice on their own page
 //	person NAME reference VARIABLE | objects                       an enrolment that is held
 //	person NAME asked PLATFORM | tells PLATFORM [CLAIM…]           goes to the page that asks; ticks claims there
 //	crowd N                                                        people who are over 18 enrol
@@ -229,7 +230,7 @@ func inFolder(ts *testscript.TestScript, args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
 		out[i] = a
-		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && slices.Contains([]string{".json", ".jws", ".key", ".jwk", ".pub", ".secret", ".txt", ".dir"}, ext) {
+		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && slices.Contains([]string{".json", ".jws", ".key", ".jwk", ".pub", ".secret", ".txt", ".dir", ".pem"}, ext) {
 			out[i] = ts.MkAbs(a)
 		}
 	}
@@ -331,6 +332,24 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return nil
 	case "opens":
 		return b.Open(ctx, args[2])
+	case "objects-to": // the order of the first notice: WORDS
+		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+			return err
+		}
+		return b.Press(ctx, "Send the objection", url.Values{"text": {args[2]}})
+	case "makes-code": // for a lawyer: VARIABLE
+		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+			return err
+		}
+		if err := b.Press(ctx, "Make a code for my lawyer", nil); err != nil {
+			return err
+		}
+		m := regexp.MustCompile(`<code>([a-z2-7]{6}(?:-[a-z2-7]+)+)</code>`).FindStringSubmatch(b.Page.Body)
+		if m == nil {
+			return errors.New("no code on the page")
+		}
+		ts.Setenv(args[2], m[1])
+		return nil
 	case "sees":
 		return b.Shows(b.Page.Status, args[2])
 	case "handle":
@@ -646,7 +665,7 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
 	ctx := context.Background()
-	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx),
+	return errors.Join(s.Service.SendMails(ctx), s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx),
 		s.Service.DropExhibits(ctx), s.Service.CarryOutSuspensions(ctx), s.Service.AnswerLinks(ctx))
 }
 
@@ -662,9 +681,9 @@ func dumpWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
 }
 
-// rules OUT without FILE | stopping PLATFORM | rekeying AUTHORITY writes a bundle that lacks a file
-// of rules, that stops a platform, or that has another key in place of those of an authority, to
-// follow the one in force.
+// rules OUT without FILE | stopping PLATFORM | rekeying AUTHORITY | certifying AUTHORITY ROOT CERTIFICATE
+// writes a bundle that lacks a file of rules, that stops a platform, or that has another key, or
+// a certificate, in place of those of an authority, to follow the one in force.
 func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 	raw, err := os.ReadFile(s.Path("bundle.json"))
 	if err != nil {
@@ -687,6 +706,14 @@ func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 		i := slices.IndexFunc(b.Authorities, func(a policy.Authority) bool { return a.ID == args[2] })
 		now := s.Clock.Now()
 		b.Authorities[i].Keys = []policy.Key{{JWK: public, From: now, Until: now.AddDate(5, 0, 0)}}
+	case args[1] == "certifying":
+		c, err := policy.ParseCertificate(ts.ReadFile(args[4]))
+		if err != nil {
+			return err
+		}
+		b.CertificateAuthorities = []policy.CertificateAuthority{{Certificate: ts.ReadFile(args[3])}}
+		a := b.Authority(args[2])
+		a.Keys, a.OrganisationIdentifier, a.CertificateKeys = nil, policy.OrganisationIdentifier(c), []string{policy.KeyDigest(c)}
 	case args[1] == "stopping":
 		b.Stops = append(b.Stops, policy.Stop{Platform: args[2]})
 	case !ok:

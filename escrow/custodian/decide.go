@@ -70,8 +70,8 @@ func (r *Review) Approvable(at time.Time) error {
 		return r.failed
 	case r.kept.Failed != "":
 		return ErrNotAsReviewed
-	case at.Before(r.from):
-		return policy.ErrNoticePeriod
+	case r.first != nil:
+		return r.first
 	case !slices.ContainsFunc(r.Targets, Target.Waits):
 		var why []string
 		for i, t := range r.Targets {

@@ -31,15 +31,16 @@ func (e *RulesError) Unwrap() error { return e.Refusal }
 
 // Review is what a custodian's own checks of a case found.
 type Review struct {
-	Case     string          `json:"case"`
-	Findings []string        `json:"findings"` // what was checked and holds, in sentences
-	Warrant  *policy.Warrant `json:"warrant"`
-	Offence  string          `json:"offence,omitempty"` // title of the offence in the catalogue of the rules of the case, or of its class
-	Notices  []string        `json:"notices,omitempty"` // what to weigh, in sentences
-	Targets  []Target        `json:"targets"`           // in the order of the warrant
-	Read     bool            `json:"read"`              // this folder has read what was published since it reviewed the case
-	Said     []Said          `json:"said,omitempty"`    // by custodians beside their decisions, with the court's answers
-	Failed   string          `json:"failed,omitempty"`  // code of the first check that did not pass: nothing can be approved
+	Case       string          `json:"case"`
+	Findings   []string        `json:"findings"` // what was checked and holds, in sentences
+	Warrant    *policy.Warrant `json:"warrant"`
+	Offence    string          `json:"offence,omitempty"`    // title of the offence in the catalogue of the rules of the case, or of its class
+	Notices    []string        `json:"notices,omitempty"`    // what to weigh, in sentences
+	Objections []Objection     `json:"objections,omitempty"` // what the persons said against it
+	Targets    []Target        `json:"targets"`              // in the order of the warrant
+	Read       bool            `json:"read"`                 // this folder has read what was published since it reviewed the case
+	Said       []Said          `json:"said,omitempty"`       // by custodians beside their decisions, with the court's answers
+	Failed     string          `json:"failed,omitempty"`     // code of the first check that did not pass: nothing can be approved
 
 	file     opening.CaseFile // what the registrar showed
 	since    []*policy.Bundle // from that of the case to the one in force
@@ -47,7 +48,8 @@ type Review struct {
 	valid    bool             // the leaf says that it is an emergency validated before it was filed
 	recorded time.Time        // when, as the leaf says: the day at least
 	tree     opening.Tree     // cosigned, holds the leaf
-	from     time.Time        // when the notice period is over
+	days     int              // that persons have to object, as the leaf says
+	first    error            // why nothing is approved before the persons were told and had their days, or while one objects
 	failed   error            // of the check
 	exhibits bool             // there are any to read
 	shown    shown
@@ -113,6 +115,9 @@ func (r *Review) grounds() string {
 	}
 	for _, n := range r.Notices {
 		s.WriteString(document.Printable("! " + n + "\n"))
+	}
+	for _, o := range r.Objections {
+		s.WriteString(o.String())
 	}
 	s.WriteString("WHAT THIS FOLDER CHECKED\n")
 	for _, f := range r.Findings {
@@ -195,6 +200,9 @@ func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle,
 	if r.shown, err = shownIn(f, w.Requester.DeliveryKey); err != nil {
 		return nil, err
 	}
+	if r.Objections, err = c.objections(f); err != nil {
+		return nil, err
+	}
 	if r.failed = r.judge(at); r.failed != nil {
 		r.Failed = refusal.Of(r.failed).Code
 	}
@@ -213,11 +221,13 @@ func (r *Review) checkLog() error {
 	if err != nil {
 		return err
 	}
-	r.quorum, r.valid, r.tree = leaf.Quorum, leaf.Validated, tree
+	r.quorum, r.valid, r.tree, r.days = leaf.Quorum, leaf.Validated, tree, leaf.NoticeDays
 	if r.recorded, err = opening.RecordedAt(leaf); err != nil || len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, leaf.When(), leaf.Facets()...).Marshal()
+	same := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, leaf.When(), leaf.Facets()...)
+	same.NoticeDays = leaf.NoticeDays // judge compares it with what the rules give
+	want, err := same.Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
@@ -253,6 +263,9 @@ func (r *Review) judge(at time.Time) error {
 	}
 	r.notice(d)
 	r.required(d)
+	if err := r.toldFirst(logs, d, at); err != nil {
+		return err
+	}
 	if err := r.judgeTargets(d); err != nil {
 		return err
 	}
@@ -276,9 +289,6 @@ func (r *Review) judge(at time.Time) error {
 		}
 	}
 	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
-	if d.NoticePeriod > 0 {
-		r.from = r.recorded.Truncate(24*time.Hour).AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
-	}
 	if some {
 		r.found("each sealed record%s is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post", of)
 	}

@@ -27,7 +27,7 @@ type Case struct {
 	State       State
 	SecrecyEnds time.Time // UTC day
 	Expires     time.Time // of the warrant, or the end of a hold
-	ApproveFrom time.Time // end of the notice period: no custodian's approval counts before
+	ApproveFrom time.Time // no custodian's approval counts before: end of the days to object, once the persons were told
 	ValidateBy  time.Time // when an emergency lapses that nobody validated; zero: nobody has to
 	Approvals   []Approval
 	Recusals    []Recusal
@@ -53,6 +53,9 @@ type Case struct {
 	Annulments                                                                      []int64   // recorded leaves of annulments after a release
 	Deletion                                                                        *Deletion // what the requester stated; nil: nothing
 	Secret                                                                          [32]byte  // nobody but the registrar has it: of it come the receipt, which is in each package, and the keys that lock halves
+
+	First      First       // where the persons are told before custodians decide
+	Objections []Objection // in the order of their targets, and of each in that in which they came
 
 	// Earlier is set only to file a warrant about an earlier one: policy.Hash of that.
 	Earlier *[32]byte
@@ -108,6 +111,7 @@ func (a *Approval) agrees(target int) bool {
 type Notice struct {
 	To         []policy.Target
 	Which      []int  // their places in the warrant
+	First      bool   // they are told before anything is done, of what is to be done
 	Authority  string // its id; its name in the bundle that decided, once stored
 	FileNumber string
 	LegalBasis string
@@ -373,8 +377,8 @@ func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundl
 		return ErrLapsed
 	case policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil:
 		return policy.ErrStopped
-	case event == Approve && now.Before(c.ApproveFrom):
-		return policy.ErrNoticePeriod
+	case event == Approve && c.mayGoOn(now) != nil:
+		return c.mayGoOn(now)
 	case event == Decline && !slices.Contains(policy.DeclineReasons, a.Reason):
 		return ErrReason
 	case err != nil:

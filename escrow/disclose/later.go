@@ -1,7 +1,6 @@
 package disclose
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -175,25 +174,22 @@ func (c Case) notify(now time.Time) (Change, error) {
 
 // serve tells the persons whose names were opened, or are suspended, on that day.
 func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
-	var to []policy.Target
 	var which []int
 	step := Step{Event: Notify, Leaf: leaf}
 	if c.suspended() { // which goes on
 		step.Which = []int{}
 	}
-	for i, t := range w.Targets {
+	for i := range w.Targets {
 		switch {
 		case i >= len(c.Targets):
 		case c.Targets[i].State == TargetReleased, c.suspended() && c.Targets[i].Round != 0:
-			to, which = append(to, t), append(which, i)
+			which = append(which, i)
 		case c.Targets[i].State == TargetWaiting && step.Which != nil:
 			step.Which = append(step.Which, i)
 		}
 	}
-	return Change{Steps: []Step{step}, Notice: &Notice{
-		To: to, Which: which, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
-		Requester: cmp.Or(w.Requester.OrganisationID, w.Requester.Organisation), Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
-	}}
+	n := c.notice(w, which, day)
+	return Change{Steps: []Step{step}, Notice: &n}
 }
 
 // Restore returns what a leaf does, with that index, that the public log has and a restored
@@ -210,6 +206,10 @@ func (c Case) Restore(leaf proof.Leaf, index int64) (ch Change, whole bool) {
 	case proof.KindNoticed:
 		if _, refused := c.State.May(Notify); refused == nil && released > 0 && c.Warrant != nil {
 			return c.serve(c.Warrant, day, leaf), true
+		}
+	case proof.KindTold: // the days that the log gives count
+		if _, refused := c.State.May(Tell); refused == nil && c.First.Days > 0 && c.First.Leaf == 0 {
+			return Change{Steps: []Step{{Event: Tell, Leaf: leaf}}}, true
 		}
 	case proof.KindExpired:
 		if _, refused := c.State.May(Expire); refused == nil && released == 0 {
@@ -297,6 +297,15 @@ func (c *Case) Deadlines() (all []opening.Deadline) {
 	case policy.ClockHold:
 		add(opening.DeadlineHold, c.Expires, c.State != Recorded)
 		return all
+	}
+	if c.First.Days > 0 {
+		add(opening.DeadlineTold, c.First.TellBy, c.First.Leaf != 0)
+		if c.First.Leaf != 0 {
+			add(opening.DeadlineObject, c.ApproveFrom, len(c.Rounds) > 0 || !undecided)
+		}
+		if c.UnderObjection() && goesOn {
+			add(opening.DeadlineRuling, c.Expires, false)
+		}
 	}
 	if undecided || len(c.Rounds) > 0 || c.DeclinedLeaf != 0 {
 		add(opening.DeadlineAnswer, c.AnswerBy(), !undecided)

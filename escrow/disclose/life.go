@@ -56,6 +56,9 @@ type Event string
 
 // The events of a case.
 const (
+	Show         Event = "show"          // notices are put on the pages of the persons, before custodians decide
+	Tell         Event = "tell"          // they were told of them, or were not reached
+	Object       Event = "object"        // one of them objected in time
 	Approve      Event = "approve"       // a custodian agrees to targets
 	Decline      Event = "decline"       // a custodian agrees to none
 	Authorise    Event = "authorise"     // targets reach the quorum: a round
@@ -99,6 +102,10 @@ var (
 // these rows only, here, in the database (trigger case_moves) and when a backup
 // is restored. The tests of package postgres hold the database to it.
 var Life = []Transition{
+	// Where persons are told first, nothing else but a refusal happens before.
+	{Event: Show, From: []State{Recorded}, Leaf: none, Else: map[State]error{"": ErrCaseClosed}},
+	{Event: Tell, From: []State{Recorded}, Leaf: []proof.Kind{proof.KindTold}, Index: func(c *Case) *int64 { return &c.First.Leaf }, Else: map[State]error{"": ErrCaseClosed}},
+	{Event: Object, From: []State{Recorded}, Leaf: []proof.Kind{proof.KindObjected}, Else: map[State]error{"": ErrCaseClosed}},
 	// A custodian who decides late may still step in for one whose share is wrong.
 	{Event: Approve, From: []State{Recorded, Authorised, Released}, Leaf: decision, Else: notOpen},
 	{Event: Decline, From: []State{Recorded, Authorised, Released}, Leaf: refusing, Else: notOpen},
@@ -190,7 +197,7 @@ type Change struct {
 	Approval *Approval // of [Approve] and [Decline]; its Leaf is set when it is appended
 	Package  []byte    // of [Release]
 	Round    int       // of [Release]: which of Case.Rounds it packs
-	Notice   *Notice   // of [Notify]
+	Notice   *Notice   // of [Notify] and [Show]
 	Deletion *Deletion // of [Delete]; its Leaf is set when it is appended
 	Later    *Later    // of [Withdraw], [Annul], [Validate], [Rule], [Extend] and [ChangeSecret]
 	Duties   []Duty    // to write to people: [Registrar.Duties]
@@ -292,6 +299,11 @@ func (c *Case) settled(to State) State {
 
 // happens moves the targets and writes down what a step brings.
 func (c *Case) happens(row Transition, s Step, ch Change, index int64) error {
+	if s.Event == Authorise || s.Event == Release {
+		if err := c.personsFirst(); err != nil {
+			return err
+		}
+	}
 	switch s.Event {
 	case Approve, Decline:
 		if a := ch.Approval; a != nil {
@@ -299,6 +311,19 @@ func (c *Case) happens(row Transition, s Step, ch Change, index int64) error {
 			stored.Leaf = index
 			c.Approvals = append(slices.Clip(c.Approvals), stored)
 		}
+	case Show:
+		c.First.Shown = true
+	case Tell:
+		if err := c.told(s.Leaf, index); err != nil {
+			return err
+		}
+	case Object:
+		i := slices.IndexFunc(c.Objections, Objection.unlogged)
+		if i < 0 {
+			return errStep
+		}
+		c.Objections = slices.Clone(c.Objections)
+		c.Objections[i].Leaf = index
 	case Authorise:
 		c.Rounds = append(c.Rounds, Round{AuthorisedLeaf: index})
 	case Release:
@@ -325,6 +350,11 @@ func (c *Case) happens(row Transition, s Step, ch Change, index int64) error {
 		}
 		c.lose(s.Leaf, index)
 		return nil
+	}
+	if s.Event == Rule || s.Event == Annul {
+		if err := c.ruled(ch.Later); err != nil {
+			return err
+		}
 	}
 	if row.Index != nil && s.Leaf.Kind != "" {
 		*row.Index(c) = index

@@ -78,6 +78,15 @@ type Cases interface {
 	// target. A duty is one, however often a change has it.
 	Mailed(ctx context.Context, id string, kind Letter) (map[int]Mailed, error)
 
+	// Objections returns what was objected in a case, in the order of Case.Objections, or
+	// ErrNoCase. It has the texts of the first MaxObjectionTexts, those without an answer first.
+	Objections(ctx context.Context, id string) ([]Objected, error)
+	// Object stores what a lawyer objects with a one-time code, of which that is the SHA-256,
+	// once, and uses the code up. It is policy.ErrNoNotice for a code that is not good at that
+	// day, and policy.ErrObjections.
+	Object(ctx context.Context, code [32]byte, sealed []byte, now time.Time) error
+	// Coded returns what the notice of a code says that is good then, or policy.ErrNoNotice.
+	Coded(ctx context.Context, code [32]byte, now time.Time) (policy.Coded, error)
 	// Say stores what a custodian said in the case that it names, once: the same digest again
 	// changes nothing. may is asked under the lock of the case, with what was said in it before,
 	// and its error is returned as it is.
@@ -113,7 +122,7 @@ type Cases interface {
 	Copy(ctx context.Context, id string, digest, recipient [32]byte) ([]byte, error)
 	// Exhibits says which are stored, or ErrNoCase.
 	Exhibits(ctx context.Context, id string) (StoredExhibits, error)
-	// DropExhibits deletes the exhibits, with their copies, and what custodians said, of every case that is over (in none of the states
+	// DropExhibits deletes the exhibits, with their copies, the texts of objections and what custodians said, of every case that is over (in none of the states
 	// Recorded, Authorised and Released) and whose [StoredExhibits].Until has come, and
 	// returns of how many cases.
 	DropExhibits(ctx context.Context, now time.Time) (cases int, err error)

@@ -17,11 +17,12 @@ const (
 	ForCustodians Queue = iota // to be decided now: due when the warrant expires
 	ForNotice                  // secrecy is over: due since then
 	ForExpiry                  // the warrant has run out, or a hold is over: due since then
+	ForTelling                 // persons are to be told before custodians decide, or objected: due when the warrant expires
 	ForValidation              // nobody validated an emergency in time: due since then
 )
 
 // Queues are all of them.
-var Queues = []Queue{ForCustodians, ForNotice, ForExpiry, ForValidation}
+var Queues = []Queue{ForCustodians, ForNotice, ForExpiry, ForTelling, ForValidation}
 
 // Due reports whether a case is in the queue at now, and what puts it in its
 // place there. What has no clock does not run out: it was carried out when it came.
@@ -31,12 +32,14 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 	is := func(states ...State) bool { return slices.Contains(states, c.State) }
 	switch q {
 	case ForCustodians:
-		return c.Expires, is(Recorded, Authorised, Released) && waits && kind.Decided && now.Before(c.Expires) && !now.Before(c.ApproveFrom)
+		return c.Expires, is(Recorded, Authorised, Released) && waits && kind.Decided && now.Before(c.Expires) && (c.First.Days == 0 || c.First.Leaf != 0) && !now.Before(c.ApproveFrom)
 	case ForNotice:
 		told := is(Authorised, Released, Lost) && c.count(TargetReleased) > 0 || is(Authorised) && suspends(kind)
 		return c.SecrecyEnds, told && !now.Before(c.SecrecyEnds)
 	case ForExpiry:
 		return c.Expires, (is(Recorded, Authorised) && !c.suspended() || is(Released) && waits) && runsOut(kind) && !now.Before(c.Expires)
+	case ForTelling:
+		return c.Expires, c.toTell() && now.Before(c.Expires)
 	case ForValidation:
 		return c.ValidateBy, is(Recorded, Authorised, Released, Noticed) && c.LapsedLeaf == 0 && c.lapsed(now)
 	}

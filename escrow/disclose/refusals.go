@@ -78,8 +78,7 @@ var (
 		"the court has withdrawn this warrant: nothing is released any more")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
 		"this warrant opens no name: a preservation keeps records from erasure, a suspension suspends a pen name, and one about an earlier warrant changes that; file a production warrant to open a name")
-	ErrNoticeFirst = policy.ErrNoticeFirst
-	ErrReason      = refusal.New(refusal.Invalid, "custodian.reason_unknown",
+	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
 	ErrAllOrNone = refusal.New(refusal.Invalid, "custodian.all_or_none",
 		"under the rules of this case all of its targets are opened or none, and this approval declines one of them: nothing of it counts; approve all, or decline the case")

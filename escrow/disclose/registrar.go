@@ -10,6 +10,7 @@
 // (DESIGN section 2, promise 3):
 //
 //	File      decide → row and leaf RECORDED in one transaction → cosigned checkpoint
+//	Tell      where the rules want it, the persons hear of it first, and can object
 //	Review    only then may a custodian see the case
 //	Decide    signed decision on each target → row and leaf DECISION, which tells neither
 //	          who nor how; with the quorum of any target also leaf DECIDED, which opens them
@@ -113,10 +114,6 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	case d.Allowed && kind.Name == policy.Extension && !decidedByTarget(b):
 		// The rules knew of extensions before a hold could be extended.
 		d.Allowed, d.Refusal = false, ErrKindNotServed
-	case d.Allowed && kind.Decided && d.NoticePeriod > 0:
-		// The rules want the person told first. This registrar tells only
-		// afterwards, so it must not let the period run unheard.
-		d.Allowed, d.Refusal = false, ErrNoticeFirst
 	}
 	var targets []CaseTarget
 	var compartments [][]string
@@ -141,7 +138,9 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	c := newCase(s, d, b, now)
 	c.Targets, c.Compartments, c.Filed = targets, compartments, facts.Filed
-	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now), d.RecordedFacets(b)...))
+	leaf := policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now), d.RecordedFacets(b)...)
+	leaf.NoticeDays = c.First.Days
+	c, err = r.Cases.File(ctx, c, leaf)
 	if slices.ContainsFunc(notFiled, func(refused error) bool { return errors.Is(err, refused) }) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
@@ -154,6 +153,13 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	if err := r.Log.Await(ctx, c.RecordedLeaf); err != nil {
 		return c, d, ErrNotLogged.Because(err)
+	}
+	if c.toTell() { // else the job does, within a minute
+		if did, err := r.tellCase(ctx, c.ID); did && err == nil {
+			if now, err := r.Cases.Case(ctx, c.ID); err == nil {
+				c = now
+			}
+		}
 	}
 	return c, d, nil
 }
@@ -188,10 +194,13 @@ func newCase(s policy.Submission, d policy.Decision, b *policy.Bundle, now time.
 		State:       Recorded,
 		SecrecyEnds: w.Secrecy.Ends,
 		Expires:     w.Expiry,
-		ApproveFrom: now.Add(d.NoticePeriod),
+		ApproveFrom: now,
 		Requester:   w.Requester.OrganisationID,
 		Exhibits:    sealedExhibits(d, b),
 		KeepDays:    b.AppealDays,
+	}
+	if days := d.NoticeDays(); days > 0 {
+		c.First = First{Days: days, TellBy: now.Add(reachWithin).UTC().Truncate(time.Second)}
 	}
 	if !decidedByTarget(b) {
 		c.Daily = d.Authority.DailyWarrants
@@ -357,6 +366,9 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
 		return opening.CaseFile{}, err
 	}
+	if err := r.shownFirst(ctx, c, &f); err != nil {
+		return opening.CaseFile{}, err
+	}
 	if f.Said, f.Absences, err = r.said(ctx, c.ID); err != nil {
 		return opening.CaseFile{}, err
 	}
@@ -407,6 +419,7 @@ func (r *Registrar) recorded(ctx context.Context, c Case) (opening.LoggedLeaf, e
 		}
 		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When(), have.Facets()...)
 		leaf.Case, leaf.Which = have.Case, have.Which // the earlier warrant, whose case is another row
+		leaf.NoticeDays = c.First.Days
 		return leaf
 	})
 }

@@ -131,7 +131,7 @@ func (c *Case) mayRelease(now time.Time) error {
 	case c.lapsed(now):
 		return ErrLapsed
 	}
-	return nil
+	return c.mayGoOn(now)
 }
 
 // release is what the package of a round does, which opens those of which that are not broken.

@@ -45,6 +45,9 @@ type Statement struct {
 	From, Until time.Time // of an absence
 	KeepDays    int       // of all others: how long they are kept behind the end of the case
 	Answer      string    // of a question: the JWS of the ruling that answers it; "": none does yet
+	AnsweredOn  string    // the day on which that was recorded, YYYY-MM-DD
+
+	Revocation *[]string // what was filed with that ruling
 }
 
 // Recusal is a custodian's who does not judge a case.
@@ -183,7 +186,11 @@ func (r *Registrar) said(ctx context.Context, id string) (said []opening.Said, a
 		return nil, nil, err
 	}
 	for _, s := range all {
-		said = append(said, opening.Said{Signed: s.Signed, Answer: s.Answer})
+		shown := opening.Said{Signed: s.Signed, Answer: s.Answer, AnsweredOn: s.AnsweredOn}
+		if s.Revocation != nil {
+			shown.Revocation = *s.Revocation
+		}
+		said = append(said, shown)
 	}
 	away, err = r.Absences(ctx)
 	return said, away, err

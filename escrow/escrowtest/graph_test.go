@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web":        {"escrow/registrar", "verifier/document", "verifier/refusal"}, // the edge; what it serves comes in from
 	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/document", "verifier/opening", "verifier/token"},
-	"escrow/web/person": {"escrow/issue", "escrow/mail", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/web/person": {"escrow/exhibit", "escrow/issue", "escrow/mail", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
 	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",

@@ -13,11 +13,13 @@
 package exhibit
 
 import (
+	"bytes"
 	"crypto/hpke"
 	"encoding/base64"
 	"errors"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"filippo.io/age"
 
@@ -129,6 +131,26 @@ func open(sealed io.Reader, id age.Identity) (io.Reader, error) {
 		return nil, ErrDamaged.Because(err)
 	}
 	return &whole{content, MaxSize}, nil
+}
+
+// SealText encrypts a short text to everybody in recipients, as [Seal] does.
+func SealText(recipients []string, text string) ([]byte, error) {
+	var sealed bytes.Buffer
+	err := Seal(&sealed, recipients, strings.NewReader(text))
+	return sealed.Bytes(), err
+}
+
+// OpenText is what [SealText] encrypted, or "" if it does not open with that key.
+func OpenText(sealed []byte, identity string) string {
+	r, err := Open(bytes.NewReader(sealed), identity)
+	if err != nil {
+		return ""
+	}
+	text, err := io.ReadAll(r)
+	if err != nil || !utf8.Valid(text) {
+		return ""
+	}
+	return string(text)
 }
 
 // whole says of a stream that breaks off what it means, and ends one that is too long.

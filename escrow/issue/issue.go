@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -141,6 +142,27 @@ type Notice struct {
 	State   string `json:"state,omitempty"`   // of the pen name in the case: "released", "authorised", "withdrawn", "stopped"; "" is of old cases
 	Barred  string `json:"barred,omitempty"`  // code of why what was learned must not be used: "warrant.annulled" or "warrant.lapsed"
 	Deleted bool   `json:"deleted,omitempty"` // the requester states that what was delivered is deleted
+
+	First      *First       `json:"first,omitempty"`      // told before anything is done; nil: afterwards
+	About      *policy.Told `json:"about,omitempty"`      // the rest of what they are told; nil in notices from before
+	Objections []Objection  `json:"objections,omitempty"` // what they objected, or a lawyer for them
+}
+
+// First is of a notice before custodians have decided: nothing was done yet.
+type First struct {
+	Days     int       `json:"days"`               // that they have to object, whole
+	ObjectBy time.Time `json:"object_by,omitzero"` // an objection before suspends the case; zero: the days do not count yet
+	Expires  time.Time `json:"expires"`            // of the order
+}
+
+// Objection is what became of one; its words are read by the custodians and the requester.
+type Objection struct {
+	Lawyer   bool      `json:"lawyer"` // with the one-time code of the notice
+	Day      time.Time `json:"day"`
+	Suspends bool      `json:"suspends"`          // it came in time: nothing goes on before a court has ruled
+	Outcome  string    `json:"outcome,omitempty"` // policy.Upheld or policy.Dismissed; empty: no court has ruled yet
+	Ruling   int64     `json:"ruling,omitempty"`  // its entry in the public log
+	Said     string    `json:"said,omitempty"`    // what the court said
 }
 
 // Ended reports whether a court ended what was ordered: a suspension, before its day.
@@ -182,6 +204,12 @@ type Store interface {
 	Noted(ctx context.Context, names ...token.Pseudonym) ([]map[NoteKind][]byte, error)
 	// Notices returns the notices served on any of the pseudonyms.
 	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
+	// ObjectTo stores what a person objects to the order of a notice of theirs, encrypted. The
+	// same bytes again are stored once. It is policy.ErrNoNotice, or policy.ErrObjections.
+	ObjectTo(ctx context.Context, n Notice, sealed []byte, now time.Time) error
+	// MakeCode stores the SHA-256 of a code by which a lawyer objects once, for 30 days, in
+	// place of the one of before.
+	MakeCode(ctx context.Context, n Notice, hash [32]byte, now time.Time) error
 
 	// Suspensions returns the suspensions of any of the names that are in force at now, in
 	// the order in which they came into force.

@@ -49,26 +49,29 @@ const caseSQL = `
 	  c.secrecy_ends, c.expires, c.approve_from, c.validate_by, c.recorded_leaf, coalesce(c.authorised_leaf, 0), coalesce(c.released_leaf, 0),
 	  coalesce(c.declined_leaf, 0), coalesce(c.expired_leaf, 0), coalesce(c.noticed_leaf, 0), coalesce(c.validated_leaf, 0), coalesce(c.lapsed_leaf, 0),
 	  c.receipt, coalesce(c.requester, ''), c.compartments,
+	  coalesce(f.days, 0), f.tell_by, coalesce(f.leaf, 0), coalesce(f.reached, false), f.approve_from, EXISTS (SELECT FROM first_notices n WHERE n.case_id = c.id),
+	  (SELECT json_agg(json_build_object('Target', o.target, 'N', o.n, 'Lawyer', o.lawyer, 'Day', o.day, 'Suspends', o.suspends, 'Digest', encode(o.digest, 'hex'),
+	     'Leaf', coalesce(o.leaf, 0), 'Outcome', coalesce(o.outcome, ''), 'Ruling', coalesce(o.ruling, 0)) ORDER BY o.target, o.n) FROM objections o WHERE o.case_id = c.id),
 	  (SELECT json_agg(json_build_object('Custodian', a.custodian, 'Approved', a.approved, 'Signed', a.signed, 'Leaf', a.leaf,
 	     'Bundle', coalesce(a.bundle, c.bundle), 'Votes', encode(a.votes, 'hex')) ORDER BY a.leaf) FROM approvals a WHERE a.case_id = c.id),
 	  (SELECT json_agg(json_build_object('State', t.state, 'Code', t.code, 'Round', coalesce(t.round, 0)) ORDER BY t.target) FROM case_targets t WHERE t.case_id = c.id),
 	  (SELECT json_agg(json_build_object('AuthorisedLeaf', r.authorised_leaf, 'ReleasedLeaf', coalesce(r.released_leaf, 0)) ORDER BY r.n) FROM case_rounds r WHERE r.case_id = c.id),
 	  (SELECT array_agg(n.leaf ORDER BY n.leaf) FROM annulments n WHERE n.case_id = c.id), d.said, d.mac, d.leaf,
 	  (SELECT json_agg(json_build_object('Custodian', s.custodian, 'Statement', encode(s.digest, 'hex')) ORDER BY s.n) FROM statements s WHERE s.case_id = c.id AND s.kind = 'recusal')
-	FROM cases c LEFT JOIN deletions d ON d.case_id = c.id `
+	FROM cases c LEFT JOIN deletions d ON d.case_id = c.id LEFT JOIN notice_first f ON f.case_id = c.id `
 
 // scanCase reads a case and parses its warrant, here and nowhere else. One that
 // cannot be parsed is left out: a case is believed for what the public log holds.
 func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
-	var hash, submission, salt, receipt, compartments, approvals, targets, further, mac, recusals []byte
-	var validateBy *time.Time
+	var hash, submission, salt, receipt, compartments, approvals, targets, further, mac, recusals, objections []byte
+	var validateBy, tellBy, approveFrom *time.Time
 	var said *string
 	var stated *int64
 	var first disclose.Round
 	err = row.Scan(&c.ID, &hash, &c.Authority, &c.WarrantID, &c.Kind, &submission, &c.Bundle, &salt, &c.Quorum, (*string)(&c.State),
 		&c.SecrecyEnds, &c.Expires, &c.ApproveFrom, &validateBy, &c.RecordedLeaf, &first.AuthorisedLeaf, &first.ReleasedLeaf,
 		&c.DeclinedLeaf, &c.ExpiredLeaf, &c.NoticedLeaf, &c.ValidatedLeaf, &c.LapsedLeaf,
-		&receipt, &c.Requester, &compartments, &approvals, &targets, &further, &c.Annulments, &said, &mac, &stated, &recusals)
+		&receipt, &c.Requester, &compartments, &c.First.Days, &tellBy, &c.First.Leaf, &c.First.Reached, &approveFrom, &c.First.Shown, &objections, &approvals, &targets, &further, &c.Annulments, &said, &mac, &stated, &recusals)
 	if err != nil {
 		return c, err
 	}
@@ -76,8 +79,13 @@ func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
 	copy(c.Salt[:], salt)
 	copy(c.Secret[:], receipt)
 	c.SecrecyEnds, c.Expires, c.ApproveFrom = c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC()
-	if validateBy != nil {
-		c.ValidateBy = validateBy.UTC()
+	for at, into := range map[*time.Time]*time.Time{validateBy: &c.ValidateBy, tellBy: &c.First.TellBy, approveFrom: &c.ApproveFrom} {
+		if at != nil {
+			*into = at.UTC()
+		}
+	}
+	if c.Objections, err = readObjections(objections); err != nil {
+		return c, err
 	}
 	if stated != nil {
 		c.Deletion = &disclose.Deletion{Said: *said, MAC: [32]byte(mac), Leaf: *stated}
@@ -235,6 +243,9 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 		b.Queue(`
 			INSERT INTO case_targets (case_id, target, state, code)
 			SELECT $1, t.place - 1, t.state, t.code FROM unnest($2::text[], $3::text[]) WITH ORDINALITY t (state, code, place)`, c.ID, states, codes)
+	}
+	if c.First.Days > 0 {
+		b.Queue(`INSERT INTO notice_first (case_id, days, tell_by) VALUES ($1, $2, $3)`, c.ID, c.First.Days, c.First.TellBy.UTC())
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil || len(c.Exhibits) == 0 {
 		return refused(ctx, err)
@@ -400,15 +411,22 @@ var (
 	mayLapse  = `(c.validated_leaf IS NULL AND c.lapsed_leaf IS NULL AND c.validate_by IS NOT NULL AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `, ` + noticed + `))`
 )
 
+// toldBefore is of cases whose persons are not told first, or have had their days at that time.
+func toldBefore(now string) string {
+	return `NOT EXISTS (SELECT FROM notice_first f WHERE f.case_id = c.id AND (f.leaf IS NULL OR f.approve_from > ` + now + `))`
+}
+
 // queueSQL is [disclose.Queue.Due] with its order. $1 is now, ($2, $3) the
 // place; each has a partial index (cases_for_…).
 var queueSQL = map[disclose.Queue]string{
 	disclose.ForCustodians: `WHERE c.waiting > 0 AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `) AND c.kind IN ` + decidedKinds + `
-	  AND c.expires > $1 AND c.approve_from <= $1 AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+	  AND c.expires > $1 AND c.approve_from <= $1 AND ` + toldBefore(`$1`) + ` AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
 	disclose.ForNotice: `WHERE ` + mayBeTold + ` AND c.secrecy_ends <= $1
 	  AND (c.secrecy_ends, c.recorded_leaf) > ($2, $3) ORDER BY c.secrecy_ends, c.recorded_leaf LIMIT $4`,
 	disclose.ForExpiry: `WHERE ` + mayEnd + ` AND c.expires <= $1
 	  AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+	disclose.ForTelling: `WHERE c.id IN (SELECT case_id FROM notice_first WHERE leaf IS NULL UNION SELECT case_id FROM objections WHERE suspends AND leaf IS NULL)
+	  AND c.state = ` + recorded + ` AND c.expires > $1 AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
 	disclose.ForValidation: `WHERE ` + mayLapse + ` AND c.validate_by <= $1
 	  AND (c.validate_by, c.recorded_leaf) > ($2, $3) ORDER BY c.validate_by, c.recorded_leaf LIMIT $4`,
 }
@@ -558,22 +576,9 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change d
 	if d := c.Deletion; d != nil && before.Deletion == nil {
 		b.Queue(`INSERT INTO deletions (case_id, said, mac, leaf) VALUES ($1, $2, $3, $4)`, c.ID, d.Said, d.MAC[:], d.Leaf)
 	}
-	if n := change.Notice; n != nil {
-		names, platforms := make([]string, len(n.To)), make([]string, len(n.To))
-		for i, t := range n.To {
-			names[i], platforms[i] = string(t.Pseudonym), t.Platform
-		}
-		// A person reads it: the court and the requester by their names, as the bundle that decided has it.
-		b.Queue(`
-			INSERT INTO notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target)
-			SELECT $1, t.pseudonym, t.platform, coalesce((
-			  SELECT a ->> 'name' FROM bundles, json_array_elements(convert_from(bundle, 'UTF8')::json -> 'authorities') a
-			  WHERE sha256(bundle) = decode($11, 'hex') AND a ->> 'id' = $4 LIMIT 1), $4), $5, $6, coalesce((
-			  SELECT o ->> 'name' FROM bundles, json_array_elements(convert_from(bundle, 'UTF8')::json -> 'organisations') o
-			  WHERE sha256(bundle) = decode($11, 'hex') AND o ->> 'id' = $7 LIMIT 1), $7), $8::text[], $9::bigint, $10::date, $12, $13, t.target
-			FROM unnest($2::text[], $3::text[], $14::smallint[]) t (pseudonym, platform, target)`,
-			c.ID, names, platforms, n.Authority, n.FileNumber, n.LegalBasis, n.Requester, n.Fields, n.Leaf, n.Day.UTC().Truncate(24*time.Hour), c.Bundle,
-			c.Kind, suspendedUntil(c), n.Which)
+	storeFirst(b, before, c, change)
+	if err := storeNotice(ctx, tx, b, c, change.Notice); err != nil {
+		return err
 	}
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }

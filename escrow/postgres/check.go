@@ -147,11 +147,11 @@ func rowsOfEachCase(ctx context.Context, tx pgx.Tx, each func(sql string, dest [
 	var recorded, authorised, released, expired, noticed, lapsed *int64
 	var salt, submission, digest []byte
 	var text, kind string
-	var quorum int
+	var quorum, days int
 	var byTarget bool
 	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, lapsed_leaf, bundle, kind, quorum, salt, submission, sha256(package),
-		EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.votes IS NOT NULL) FROM cases c`,
-		[]any{&recorded, &authorised, &released, &expired, &noticed, &lapsed, &text, &kind, &quorum, &salt, &submission, &digest, &byTarget}, func() error {
+		EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.votes IS NOT NULL), coalesce((SELECT days FROM notice_first f WHERE f.case_id = c.id), 0) FROM cases c`,
+		[]any{&recorded, &authorised, &released, &expired, &noticed, &lapsed, &text, &kind, &quorum, &salt, &submission, &digest, &byTarget, &days}, func() error {
 			var s policy.Submission
 			if err := json.Unmarshal(submission, &s); err != nil {
 				return damaged("leaf %d: the submission of its case is not one", *recorded)
@@ -162,7 +162,7 @@ func rowsOfEachCase(ctx context.Context, tx pgx.Tx, each func(sql string, dest [
 			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{}, nil)
 			packed.Package = hex.EncodeToString(digest) // none if the package is lost
 			return errors.Join(
-				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Quorum: quorum, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
+				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Quorum: quorum, NoticeDays: days, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
 				add(authorised, proof.AuthorisedLeaf(undated, *recorded)),
 				add(released, packed),
 				add(expired, proof.ExpiredLeaf(undated, *recorded)),
@@ -188,6 +188,19 @@ func rowsOfEachCase(ctx context.Context, tx pgx.Tx, each func(sql string, dest [
 		return err
 	}
 	if err := rowsByTarget(ctx, tx, add); err != nil {
+		return err
+	}
+	var reached bool
+	err = each(`SELECT f.leaf, f.reached, c.recorded_leaf FROM notice_first f JOIN cases c ON c.id = f.case_id WHERE f.leaf IS NOT NULL`, []any{&leaf, &reached, &recorded}, func() error {
+		return add(&leaf, proof.ToldLeaf(undated, *recorded, reached))
+	})
+	if err != nil {
+		return err
+	}
+	err = each(`SELECT o.leaf, c.recorded_leaf FROM objections o JOIN cases c ON c.id = o.case_id WHERE o.leaf IS NOT NULL`, []any{&leaf, &recorded}, func() error {
+		return add(&leaf, proof.ObjectedLeaf(undated, *recorded))
+	})
+	if err != nil {
 		return err
 	}
 	return each(`SELECT d.leaf, c.recorded_leaf FROM deletions d JOIN cases c ON c.id = d.case_id`, []any{&leaf, &recorded}, func() error {

@@ -33,6 +33,9 @@ type Docket struct {
 	NoticesOverdue int64                    // of those, since an hour or longer
 	EndsOverdue    int64                    // cases that ran out an hour ago or longer, and have not ended
 	LapsesOverdue  int64                    // emergencies that had to be validated an hour ago or longer, and have not lapsed
+	TellsOverdue   int64                    // persons had to be told first, or count as not reached, an hour ago or longer, and were not
+	Objections     int64                    // that suspend a case and were made before today, and that no court has ruled on
+	Unanswered     int64                    // of those, in cases that run out within a week
 	Reviews        int64                    // held enrolments on which reviewers have to decide
 }
 
@@ -42,6 +45,9 @@ const (
 	endsOverdue        = "ends overdue"
 	suspensionsInForce = "in force"
 	lapsesOverdue      = "lapses overdue"
+	tellsOverdue       = "tells overdue"
+	objectionsWait     = "objections"
+	objectionsEnd      = "objections unanswered"
 	reviewsPending     = "reviews pending"
 )
 
@@ -53,6 +59,9 @@ var docketSQL = `
 	UNION ALL SELECT '` + suspensionsInForce + `', count(*) FROM cases c WHERE c.state = ` + authorised + ` AND c.kind IN ` + closedKinds + `
 	UNION ALL SELECT '` + endsOverdue + `', count(*) FROM cases c WHERE ` + mayEnd + ` AND expires <= $2
 	UNION ALL SELECT '` + lapsesOverdue + `', count(*) FROM cases c WHERE ` + mayLapse + ` AND validate_by <= $2
+	UNION ALL SELECT '` + tellsOverdue + `', count(*) FROM notice_first f JOIN cases c ON c.id = f.case_id WHERE f.leaf IS NULL AND c.state = ` + recorded + ` AND c.expires > $1 AND f.tell_by <= $2
+	UNION ALL SELECT '` + objectionsWait + `', count(*) FROM objections o JOIN cases c ON c.id = o.case_id WHERE o.suspends AND o.outcome IS NULL AND o.day < $3 AND c.state = ` + recorded + `
+	UNION ALL SELECT '` + objectionsEnd + `', count(*) FROM objections o JOIN cases c ON c.id = o.case_id WHERE o.suspends AND o.outcome IS NULL AND o.day < $3 AND c.state = ` + recorded + ` AND c.expires < $1 + interval '7 days'
 	UNION ALL SELECT '` + reviewsPending + `', count(*) FROM reviews WHERE state IN ('held', 'objected') AND day < $3`
 
 // Docket counts what the disclosing side has to do at that time.
@@ -81,6 +90,12 @@ func (d *Disclosing) Docket(ctx context.Context, now time.Time) (Docket, error) 
 				found.EndsOverdue = n
 			case lapsesOverdue:
 				found.LapsesOverdue = n
+			case tellsOverdue:
+				found.TellsOverdue = n
+			case objectionsWait:
+				found.Objections = n
+			case objectionsEnd:
+				found.Unanswered = n
 			case reviewsPending:
 				found.Reviews = n
 			default:

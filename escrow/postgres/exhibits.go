@@ -186,8 +186,13 @@ func (s Cases) DropExhibits(ctx context.Context, now time.Time) (cases int, err 
 			  DELETE FROM exhibits e USING cases c
 			  WHERE c.id = e.case_id AND c.state NOT IN (`+recorded+`, `+authorised+`, `+released+`)
 			    AND kept_until(c.id, e.keep_days) <= ($1::timestamptz AT TIME ZONE 'UTC')::date
-			  RETURNING e.case_id)
-			SELECT count(DISTINCT case_id) FROM gone`, now.UTC()).Scan(&cases)
+			  RETURNING e.case_id),
+			said AS (
+			  UPDATE objections o SET sealed = NULL FROM cases c
+			  WHERE c.id = o.case_id AND o.sealed IS NOT NULL AND c.state NOT IN (`+recorded+`, `+authorised+`, `+released+`)
+			    AND greatest(kept_until(c.id, o.keep_days), o.day + o.keep_days) <= ($1::timestamptz AT TIME ZONE 'UTC')::date
+			  RETURNING o.case_id)
+			SELECT count(*) FROM (SELECT case_id FROM gone UNION SELECT case_id FROM said) g`, now.UTC()).Scan(&cases)
 		if err != nil {
 			return refused(ctx, err)
 		}

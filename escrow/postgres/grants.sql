@@ -18,7 +18,11 @@ GRANT INSERT (place, hidden, day), SELECT (place, hidden, day), UPDATE (hidden, 
 GRANT SELECT (pseudonym, platform, commitment) ON pseudonyms_named TO penname_issuing;
 GRANT EXECUTE ON FUNCTION hide(text[], bytea[], bytea[], bytea[]) TO penname_issuing;
 GRANT SELECT (wrapped), INSERT (wrapped) ON row_key TO penname_issuing;
-GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, state, code, deleted) ON notices_now TO penname_issuing;
+GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, about, state, code, deleted) ON notices_now TO penname_issuing;
+GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, about, state, code, days, approve_from, expires) ON first_notices_now TO penname_issuing;
+GRANT SELECT (pseudonym, platform, leaf, n, lawyer, day, suspends, outcome, ruling, said) ON objections_now TO penname_issuing;
+GRANT EXECUTE ON FUNCTION object_to(text, text, bigint, bytea, timestamptz) TO penname_issuing;
+GRANT EXECUTE ON FUNCTION make_code(text, text, bigint, bytea, timestamptz) TO penname_issuing;
 GRANT SELECT (leaf, place, hidden, expires) ON suspensions_in_force TO penname_issuing;
 GRANT SELECT (case_id, ask), UPDATE (ask, answer, refused) ON link_orders TO penname_issuing;
 GRANT INSERT (label, salt, day), SELECT (label, salt, day) ON erasures TO penname_issuing;
@@ -77,7 +81,13 @@ GRANT SELECT (case_id, said, mac, leaf), INSERT (case_id, said, mac, leaf) ON de
 GRANT EXECUTE ON FUNCTION newest_leaf_is(text, bigint) TO penname_disclosing;
 GRANT EXECUTE ON FUNCTION last_decisions(text) TO penname_disclosing;
 GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle, votes), INSERT (case_id, custodian, approved, signed, leaf, bundle, votes) ON approvals TO penname_disclosing;
-GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target) ON notices TO penname_disclosing;
+GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target, about) ON notices TO penname_disclosing;
+GRANT SELECT (case_id), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target, about) ON first_notices TO penname_disclosing;
+GRANT SELECT (case_id, days, tell_by, leaf, reached, approve_from), INSERT (case_id, days, tell_by), UPDATE (leaf, reached, approve_from) ON notice_first TO penname_disclosing;
+GRANT SELECT (case_id, target, n, lawyer, day, suspends, digest, sealed, keep_days, leaf, outcome, ruling), UPDATE (sealed, leaf, outcome, ruling, said) ON objections TO penname_disclosing;
+GRANT SELECT (hash, case_id, target, until, used) ON notice_codes TO penname_disclosing;
+GRANT SELECT (case_id, target, authority, file_number, about) ON notices_of TO penname_disclosing;
+GRANT EXECUTE ON FUNCTION use_code(bytea, bytea, timestamptz) TO penname_disclosing;
 GRANT SELECT (leaf, target, case_id), INSERT (leaf, target, case_id, place, hidden) ON suspensions TO penname_disclosing;
 GRANT SELECT (case_id, answer, refused), INSERT (case_id, ask) ON link_orders TO penname_disclosing;
 GRANT SELECT (case_id, digest, length, keep_days, sealed), INSERT (case_id, digest, length, keep_days), UPDATE (sealed), DELETE ON exhibits TO penname_disclosing;

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"regexp"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -303,23 +305,72 @@ func (s *Issuing) Assigned(ctx context.Context, candidates []token.Pseudonym) (n
 func (s *Issuing) Notices(ctx context.Context, pseudonyms []token.Pseudonym) (notices []issue.Notice, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
-			SELECT pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, state, code, deleted
-			FROM notices_now WHERE pseudonym = ANY ($1::text[]) ORDER BY leaf, pseudonym, platform`, texts(pseudonyms))
+			SELECT pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, about, state, code, deleted, 0, NULL::timestamptz, NULL::timestamptz
+			FROM notices_now WHERE pseudonym = ANY ($1::text[]) UNION ALL
+			SELECT pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, about, state, code, false, days, approve_from, expires
+			FROM first_notices_now WHERE pseudonym = ANY ($1::text[]) ORDER BY leaf, pseudonym, platform`, texts(pseudonyms))
 		if err != nil {
 			return err
 		}
 		notices, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n issue.Notice, err error) {
-			var until *time.Time
+			var until, objectBy, expires *time.Time
+			var about *string
+			var days int
 			err = row.Scan((*string)(&n.Pseudonym), &n.Platform, &n.Authority, &n.FileNumber, &n.LegalBasis,
-				&n.Requester, &n.Fields, &n.Leaf, &n.Day, &n.Kind, &until, &n.State, &n.Barred, &n.Deleted)
+				&n.Requester, &n.Fields, &n.Leaf, &n.Day, &n.Kind, &until, &about, &n.State, &n.Barred, &n.Deleted, &days, &objectBy, &expires)
 			if until != nil {
 				n.Until = until.UTC()
 			}
+			if days > 0 {
+				n.First = &issue.First{Days: days, Expires: expires.UTC()}
+				if objectBy != nil {
+					n.First.ObjectBy = objectBy.UTC()
+				}
+			}
+			if about != nil && err == nil {
+				n.About = new(policy.Told)
+				err = json.Unmarshal([]byte(*about), n.About)
+			}
 			return n, err
 		})
-		return err
+		if err != nil || len(notices) == 0 {
+			return err
+		}
+		return addObjections(ctx, c, notices, pseudonyms)
 	})
 	return notices, err
+}
+
+// addObjections adds to notices what was objected, in its order.
+func addObjections(ctx context.Context, c *pgxpool.Conn, notices []issue.Notice, pseudonyms []token.Pseudonym) error {
+	rows, err := c.Query(ctx, `
+		SELECT pseudonym, platform, leaf, lawyer, day, suspends, coalesce(outcome, ''), coalesce(ruling, 0), coalesce(said, '')
+		FROM objections_now WHERE pseudonym = ANY ($1::text[]) ORDER BY leaf, n`, texts(pseudonyms))
+	if err != nil {
+		return err
+	}
+	var name, platform string
+	var leaf int64
+	var o issue.Objection
+	_, err = pgx.ForEachRow(rows, []any{&name, &platform, &leaf, &o.Lawyer, &o.Day, &o.Suspends, &o.Outcome, &o.Ruling, &o.Said}, func() error {
+		for i := range notices {
+			if n := &notices[i]; string(n.Pseudonym) == name && n.Platform == platform && n.Leaf == leaf {
+				n.Objections = append(n.Objections, o)
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// ObjectTo implements [issue.Store].
+func (s *Issuing) ObjectTo(ctx context.Context, n issue.Notice, sealed []byte, now time.Time) error {
+	return s.objects(ctx, `SELECT object_to($1, $2, $3, $4, $5)`, string(n.Pseudonym), n.Platform, n.Leaf, sealed, now.UTC())
+}
+
+// MakeCode implements [issue.Store].
+func (s *Issuing) MakeCode(ctx context.Context, n issue.Notice, hash [32]byte, now time.Time) error {
+	return s.objects(ctx, `SELECT make_code($1, $2, $3, $4, $5)`, string(n.Pseudonym), n.Platform, n.Leaf, hash[:], now.UTC())
 }
 
 // Shuffle removes what the files of the tables tell beside their values: the
@@ -336,7 +387,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 	if err := run(`SELECT mix()`); err != nil {
 		return err
 	}
-	for _, table := range []string{"records", "persons", "pseudonyms", "handles", "notes", "erasures", "reviews", "sessions", "claims", "claim_counts", "claims_told", "addresses", "mails", "openid_rows", "openid_used", "openid_entries"} {
+	for _, table := range []string{"records", "persons", "pseudonyms", "handles", "notes", "erasures", "reviews", "sessions", "claims", "claim_counts", "claims_told", "addresses", "mails", "notice_codes", "objections", "openid_rows", "openid_used", "openid_entries"} {
 		if err := run(`SELECT sort($1)`, table); err != nil {
 			return err
 		}

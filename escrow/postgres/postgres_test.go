@@ -17,6 +17,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
 	"github.com/penname/penname/escrow/sandbox"
@@ -178,14 +179,29 @@ type caseStore struct {
 	Bundles
 	Erasures
 	Log
+	persons *Issuing
+}
+
+// noticeOf is the notice of a target as its person's page names it.
+func noticeOf(c disclose.Case, target int) issue.Notice {
+	t := c.Warrant.Targets[target]
+	return issue.Notice{Pseudonym: t.Pseudonym, Platform: t.Platform, Leaf: c.RecordedLeaf}
+}
+
+func (s caseStore) ObjectFor(ctx context.Context, c disclose.Case, target int, sealed []byte, now time.Time) error {
+	return s.persons.ObjectTo(ctx, noticeOf(c, target), sealed, now)
+}
+
+func (s caseStore) CodeFor(ctx context.Context, c disclose.Case, target int, hash [32]byte, now time.Time) error {
+	return s.persons.MakeCode(ctx, noticeOf(c, target), hash, now)
 }
 
 func TestCasesConform(t *testing.T) {
 	disclosetest.TestCases(t, func(t *testing.T) disclosetest.Store {
 		admin := database(t)
-		issuing(t, admin, Options{}) // which leaves the row key
+		persons := issuing(t, admin, Options{}) // which leaves the row key
 		d := disclosing(t, admin, Options{})
-		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log}
+		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log, persons}
 	})
 }
 
@@ -207,7 +223,7 @@ func TestOrders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err, cause(err))
 		}
-		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log}, func() {
+		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log, nil}, func() {
 			d.Close()
 			sql(t, server.DSN, `DROP DATABASE `+name+` WITH (FORCE)`)
 		}
@@ -222,12 +238,7 @@ func TestRegistryConforms(t *testing.T) {
 	sign := func(r policy.PlatformRecord) (string, error) { return policy.SignPlatform(key, r) }
 	disclosetest.TestPlatforms(t, sign, func(t *testing.T) (disclosetest.Store, disclose.Registry) {
 		d := disclosing(t, database(t), Options{})
-		return struct {
-			Cases
-			Bundles
-			Erasures
-			Log
-		}{d.Cases, d.Bundles, d.Erasures, d.Log}, d.Platforms.Registry(nil, nil)
+		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log, nil}, d.Platforms.Registry(nil, nil)
 	})
 }
 
@@ -381,8 +392,9 @@ func TestMigrationSaysWhatItDid(t *testing.T) {
 }
 
 // toVersion20 takes from a database what later versions add.
-const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP TABLE mails, addresses; DROP VIEW suspensions_in_force, notices_now;
-	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until, DROP COLUMN target; ALTER TABLE approvals DROP COLUMN votes;
+const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP TABLE mails, addresses; DROP VIEW suspensions_in_force, notices_now, first_notices_now, objections_now, notices_of; DROP TABLE first_notices, notice_first, objections, notice_codes;
+	DROP TRIGGER persons_first ON cases; DROP FUNCTION tells_once, objection_moves, persons_first, store_objection, object_to, make_code, use_code;
+	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until, DROP COLUMN target, DROP COLUMN about; ALTER TABLE approvals DROP COLUMN votes;
 	ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf, DROP COLUMN answer_by;
 	DROP TABLE statements, link_orders, case_targets, case_rounds, annulments, deletions, suspensions; DROP FUNCTION statement_moves, newest_leaf_is, last_decisions, target_moves, count_targets, round_moves, about_its_case, link_moves;`
 

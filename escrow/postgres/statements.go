@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -16,14 +17,22 @@ import (
 // saidSQL reads what custodians said; a question with the ruling that answers it.
 const saidSQL = `
 	SELECT s.digest, s.signed, s.kind, s.custodian, coalesce(s.case_id, ''), s.starts, s.ends, coalesce(s.keep_days, 0),
-	  coalesce((SELECT convert_from(r.submission, 'UTF8')::json ->> 'warrant' FROM cases r WHERE r.recorded_leaf = s.answer), '')
+	  (SELECT r.submission FROM cases r WHERE r.recorded_leaf = s.answer),
+	  coalesce((SELECT convert_from(g.leaf, 'UTF8')::json ->> 'day' FROM log_leaves g WHERE g.index = s.answer), '')
 	FROM statements s `
 
 func scanStatement(row pgx.CollectableRow) (s disclose.Statement, err error) {
-	var digest []byte
+	var digest, submission []byte
 	var from, until *time.Time
-	if err = row.Scan(&digest, &s.Signed, &s.Kind, &s.Custodian, &s.Case, &from, &until, &s.KeepDays, &s.Answer); err != nil {
+	if err = row.Scan(&digest, &s.Signed, &s.Kind, &s.Custodian, &s.Case, &from, &until, &s.KeepDays, &submission, &s.AnsweredOn); err != nil {
 		return s, err
+	}
+	if submission != nil {
+		var ruling policy.Submission
+		if err := json.Unmarshal(submission, &ruling); err != nil {
+			return s, err
+		}
+		s.Answer, s.Revocation = ruling.Warrant, &ruling.Revocation
 	}
 	s.Digest = [32]byte(digest)
 	if from != nil && until != nil {

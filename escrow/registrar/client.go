@@ -94,6 +94,36 @@ func (c *Client) Exhibits(ctx context.Context, id string) (Exhibits, error) {
 	return x, err
 }
 
+// Objections fetches what was objected in a case. An answer about another case is
+// [ErrOtherAnswer]; a text that is not the one of its digest is left out.
+func (c *Client) Objections(ctx context.Context, id string) ([]opening.Objection, error) {
+	x, err := ask[Objections](ctx, c, http.MethodGet, Fill(PathObjections, id), nil, nil)
+	if err == nil && x.Case != id {
+		return nil, ErrOtherAnswer
+	}
+	for i, o := range x.Objections {
+		if sum := sha256.Sum256(o.Sealed); hex.EncodeToString(sum[:]) != o.Digest {
+			x.Objections[i].Sealed = nil
+		}
+	}
+	return x.Objections, err
+}
+
+// Coded says what the notice of a one-time code says; the code stays good.
+func (c *Client) Coded(ctx context.Context, code string) (policy.Coded, error) {
+	return ask[policy.Coded](ctx, c, http.MethodPost, PathNotices, nil, NoticeCode{code})
+}
+
+// Object stores an objection, encrypted, with the one-time code of a notice, which is used up.
+// An answer about other words is [ErrOtherAnswer].
+func (c *Client) Object(ctx context.Context, code string, sealed []byte) (digest string, err error) {
+	x, err := ask[Objected](ctx, c, http.MethodPost, PathObject, nil, LawyersObjection{code, sealed})
+	if sum := sha256.Sum256(sealed); err == nil && x.Digest != hex.EncodeToString(sum[:]) {
+		return "", ErrOtherAnswer
+	}
+	return x.Digest, err
+}
+
 // PutExhibit stores an exhibit that the evidence of a case declares, by the SHA-256 of its
 // content: length bytes of ciphertext, as many as exhibit.SealedSize says. It streams. The
 // same bytes may be stored again, others never.

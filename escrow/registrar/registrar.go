@@ -9,6 +9,9 @@
 //	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
 //	           PUT  /v1/warrants/{case}/short-exhibits PutShortExhibits, several at once
 //	           POST /v1/warrants/{case}/statements     Said: what custodians say, with the court's key
+//	           GET  /v1/warrants/{case}/objections     Objections, encrypted to the requester and the custodians
+//	lawyer     POST /v1/notices                        Coded: what the notice of a one-time code says
+//	           POST /v1/objections                     Object
 //	requester  GET  /v1/warrants/{case}/package        Package, one ciphertext to them
 //	           POST /v1/warrants/{case}/deletion       SayDeleted: what was opened is deleted
 //	both       GET  /v1/warrants/{case}/exhibits/{digest}  Exhibit, one ciphertext to them
@@ -67,6 +70,9 @@ const (
 	PathExhibit    = "/v1/warrants/:case/exhibits/:digest"
 	PathShort      = "/v1/warrants/:case/short-exhibits"
 	PathCopy       = "/v1/warrants/:case/exhibits/:digest/copies/:recipient"
+	PathObjections = "/v1/warrants/:case/objections"
+	PathNotices    = "/v1/notices"
+	PathObject     = "/v1/objections"
 	PathCases      = "/v1/cases"
 	PathCase       = "/v1/cases/:case"
 	PathDecisions  = "/v1/cases/:case/decisions"
@@ -118,6 +124,31 @@ func (e Exhibits) String() string {
 		return ""
 	}
 	return fmt.Sprintf("exhibits: %d stored, %d missing; kept until %s at least", e.Stored, len(e.Missing), e.Until.UTC().Format(time.DateOnly))
+}
+
+// Objections are what the persons of a case said against it. What they say is encrypted to
+// the requester and the custodians; whoever knows the id of the case learns when it was said
+// and what a court ruled.
+type Objections struct {
+	Case       string              `json:"case"`
+	Objections []opening.Objection `json:"objections"`
+}
+
+// NoticeCode is the one-time code of a notice, as a lawyer was given it.
+type NoticeCode struct {
+	Code string `json:"code"`
+}
+
+// LawyersObjection is what a lawyer objects with the code of a notice, encrypted to those whom
+// the notice names.
+type LawyersObjection struct {
+	Code   string `json:"code"`
+	Sealed []byte `json:"sealed"`
+}
+
+// Objected is the digest of an objection that was stored: a ruling names it.
+type Objected struct {
+	Digest string `json:"digest"`
 }
 
 // CaseStatus is where a case stands. It names nothing of the warrant: whoever

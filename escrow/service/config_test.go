@@ -6,15 +6,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -31,6 +36,45 @@ func sample(t *testing.T) string {
 func TestDocumentedConfigurationIsComplete(t *testing.T) {
 	if _, err := ReadConfig(write(t, "escrowd.toml", sample(t), 0o644)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+const mailTo = "[mail]\nserver = \"mail.example:25\"\nfrom = \"penname@penname.example\"\n"
+
+// TestFoundN1EverySettingIsExplained: each setting stands in the documented configuration,
+// in force or behind "#", and what stands behind it can be used as it is.
+func TestFoundN1EverySettingIsExplained(t *testing.T) {
+	text := sample(t)
+	var settings func(of reflect.Type)
+	seen := 0
+	settings = func(of reflect.Type) {
+		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+			of = of.Elem()
+		}
+		if of.Kind() != reflect.Struct || of == reflect.TypeFor[time.Time]() || of == reflect.TypeFor[identity.ClaimSources]() {
+			return
+		}
+		for i := range of.NumField() {
+			f := of.Field(i)
+			name := f.Tag.Get("toml")
+			if name == "" || name == "-" || name == "platforms" { // of before
+				continue
+			}
+			seen++
+			settings(f.Type)
+			if !regexp.MustCompile(`(?m)^(# *)?(\[\[?([a-z_]+\.)?` + name + `\]|` + name + ` *=)`).MatchString(text) {
+				t.Errorf("%s is not explained", name)
+			}
+		}
+	}
+	settings(reflect.TypeFor[Config]())
+	if seen < 40 {
+		t.Errorf("%d settings were looked for", seen)
+	}
+	at := strings.Index(text, "# [mail]")
+	c, err := ReadConfig(write(t, "escrowd.toml", text[:at]+regexp.MustCompile(`(?m)^# ?`).ReplaceAllString(text[at:], ""), 0o644))
+	if err != nil || len(c.Mail.Reminders) != 3 {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -67,6 +111,16 @@ func TestConfigurationRefused(t *testing.T) {
 		{"a level that there is not", `log_level = "info"`, `log_level = "verbose"`, errConfigLogLevel},
 		{"H1 a rate that limits nobody", `listen   =`, "requests_per_sender = 100000\nlisten   =", errConfigSender},
 		{"an e-mail domain that is none", `# email_domain  = "users.penname.example"`, `email_domain = "users@penname.example"`, errEmailDomain},
+		{"mail in clear to another machine", `# [mail]`, "[mail]\nserver = \"mail.example:25\"\nfrom = \"penname@penname.example\"\ntls = \"off\"", errConfigMail},
+		{"mail by no port", `# [mail]`, "[mail]\nserver = \"mail.example\"\nfrom = \"penname@penname.example\"", errConfigMail},
+		{"mail by a way that there is not", `# [mail]`, "[mail]\nserver = \"mail.example:25\"\nfrom = \"penname@penname.example\"\ntls = \"ssl\"", errConfigMail},
+		{"mail by a user without a password", `# [mail]`, "[mail]\nserver = \"mail.example:25\"\nfrom = \"penname@penname.example\"\nuser = \"x\"", errConfigMail},
+		{"mail from nobody", `# [mail]`, "[mail]\nserver = \"mail.example:25\"", errConfigMissing},
+		{"mail with a header in the sender", `# [mail]`, "[mail]\nserver = \"mail.example:25\"\nfrom = \"x@penname.example\\r\\nBcc: y@z.example\"", mail.ErrAddress},
+		{"a reminder to nobody", `# [mail]`, mailTo + "[[mail.reminders]]\naddress = \"x@y.example\"", errConfigReminder},
+		{"a reminder to two", `# [mail]`, mailTo + "[[mail.reminders]]\ncustodian = \"a\"\nauthority = \"b\"\naddress = \"x@y.example\"", errConfigReminder},
+		{"two addresses of one party", `# [mail]`, mailTo + strings.Repeat("[[mail.reminders]]\ncustodian = \"a\"\naddress = \"x@y.example\"\n", 2), errConfigReminder},
+		{"a reminder without an address", `# [mail]`, mailTo + "[[mail.reminders]]\ncustodian = \"a\"", mail.ErrAddress},
 		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
 		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
 	} {

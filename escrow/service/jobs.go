@@ -26,7 +26,7 @@ type Job struct {
 // job; what a process has no side for, it leaves to another process.
 var Jobs = []Job{
 	{Name: "cases", Every: time.Minute, Do: (*Service).ServeCases,
-		What: "serves the notices that are due, ends the cases that ran out and the emergencies that nobody validated, and publishes a fresh checkpoint of the log"},
+		What: "tells persons before custodians decide where the rules want it, serves the notices that are due, ends the cases that ran out and the emergencies that nobody validated, and publishes a fresh checkpoint of the log"},
 	{Name: "rules", Every: followRules, Do: (*Service).FollowRules,
 		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "platforms", Every: followPlatforms, Do: (*Service).LoadPlatforms,
@@ -103,7 +103,8 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 	}
 }
 
-// ServeCases ends the emergencies that nobody validated, serves the notices that are due,
+// ServeCases ends the emergencies that nobody validated, tells persons first where the rules
+// want it, serves the notices that are due,
 // ends the cases that ran out, and
 // keeps the log's checkpoint fresh.
 func (s *Service) ServeCases(ctx context.Context) error {
@@ -111,9 +112,10 @@ func (s *Service) ServeCases(ctx context.Context) error {
 		return nil
 	}
 	_, lerr := s.Registrar.Lapse(ctx)
+	_, terr := s.Registrar.Tell(ctx)
 	_, nerr := s.Registrar.Notify(ctx)
 	_, xerr := s.Registrar.Expire(ctx)
-	return errors.Join(lerr, nerr, xerr, s.Publish(ctx))
+	return errors.Join(lerr, terr, nerr, xerr, s.Publish(ctx))
 }
 
 // CarryOutErasures erases what people asked to have erased and no case stands

@@ -179,6 +179,9 @@ var (
 	noticesOverdue  = describe("notices_overdue", "Of the notices that are due, those that are since an hour or longer.")
 	endsOverdue     = describe("ends_overdue", "Cases that ran out, or holds that were over, an hour ago or longer, and have not ended.")
 	lapsesOverdue   = describe("lapses_overdue", "Emergencies that had to be validated an hour ago or longer, and have not lapsed.")
+	tellsOverdue    = describe("tells_overdue", "Cases whose persons had to be told first, or to count as not reached, an hour ago or longer, and were not.")
+	objectionsWait  = describe("objections_waiting", "Objections that suspend a case, made before today (UTC), on which no court has ruled.")
+	objectionsEnd   = describe("objections_unanswered", "Of the objections that wait, those in cases that run out within a week.")
 	reviewsPending  = describe("reviews_pending", "Enrolments that are held since before today (UTC) until reviewers decide.")
 	casesByState    = describe("cases", "Cases, by where they stand; an order to suspend that is in force is a suspension.", "state")
 

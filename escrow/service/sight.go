@@ -154,6 +154,9 @@ func (seen sighting) collect(to sink, now time.Time) {
 		to.gauge(noticesOverdue, float64(d.NoticesOverdue))
 		to.gauge(endsOverdue, float64(d.EndsOverdue))
 		to.gauge(lapsesOverdue, float64(d.LapsesOverdue))
+		to.gauge(tellsOverdue, float64(d.TellsOverdue))
+		to.gauge(objectionsWait, float64(d.Objections))
+		to.gauge(objectionsEnd, float64(d.Unanswered))
 		to.gauge(reviewsPending, float64(d.Reviews))
 	}
 	if e := seen.erasures; e != nil {

@@ -25,6 +25,9 @@ const (
 // 64 KiB, and 64 parameters as in a query.
 var Form = document.Bounds{Bytes: little}
 
+// Text is for a form in which people write: 8,000 characters of any script, percent-encoded.
+var Text = document.Bounds{Bytes: 100 << 10}
+
 // NoBody is for routes that read no body.
 var NoBody = document.Bounds{}
 

@@ -29,10 +29,26 @@ type CaseFile struct {
 	States    []TargetState `json:"states,omitempty"`
 	Deadlines []Deadline    `json:"deadlines,omitempty"`
 
+	// Where the persons are told first: the leaf that says that they were, or not reached, once
+	// there is one; and what was objected, by the registrar's word.
+	Told       *LoggedLeaf `json:"told,omitempty"`
+	Objections []Objection `json:"objections,omitempty"`
+
 	// What custodians said beside their decisions, with the court's answers, and the absences
 	// of custodians that are not over, signed: see VerifyStatement.
 	Said     []Said   `json:"said,omitempty"`
 	Absences []string `json:"absences,omitempty"`
+}
+
+// Objection is what a person, or a lawyer for them, said against an order.
+type Objection struct {
+	Target   int    `json:"target"`            // its place in the warrant
+	Lawyer   bool   `json:"lawyer"`            // with the one-time code of the notice
+	Day      string `json:"day"`               // UTC
+	Suspends bool   `json:"suspends"`          // it came in time: nothing goes on before a court has ruled on it
+	Digest   string `json:"digest"`            // hex SHA-256 of Sealed: what a ruling names
+	Outcome  string `json:"outcome,omitempty"` // policy.Upheld or policy.Dismissed
+	Sealed   []byte `json:"sealed,omitempty"`  // the text, encrypted like exhibits; absent once it was dropped, and for whoever may not read it
 }
 
 // TargetState is where one target of a case stands, by the registrar's word.
@@ -43,6 +59,9 @@ type TargetState struct {
 
 // What a deadline is about.
 const (
+	DeadlineTold       = "the persons are told, or count as not reached"
+	DeadlineObject     = "the time to object ends"
+	DeadlineRuling     = "a court rules on the objection, or the warrant runs out"
 	DeadlineAnswer     = "the custodians answer"
 	DeadlineValidation = "the emergency is validated, or it lapses"
 	DeadlineValidated  = "the emergency is validated"

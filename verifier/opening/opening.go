@@ -408,3 +408,10 @@ func Commits(t OpenedTarget, fields map[string][]byte, commitment [32]byte) bool
 	return err == nil && len(t.LinkSalt) == 32 &&
 		token.Commit(t.Pseudonym, seal.Reference(t.Label, digest), [32]byte(t.LinkSalt)) == commitment
 }
+
+// CheckTold verifies the leaf that says that the persons of the case recorded at that index
+// were told before custodians decide, or were not reached.
+func CheckTold(logs []*proof.Log, l LoggedLeaf, recorded int64) (proof.Leaf, error) {
+	leaf, _, err := checkLeaf(logs, l, proof.KindTold, &recorded)
+	return leaf, err
+}

@@ -148,18 +148,23 @@ func (s *Statement) Covers(at time.Time) bool {
 }
 
 // Said is a statement in a case as the registrar shows it, with the court's answer to a
-// question: the JWS of its ruling, "" while there is none.
+// question: the JWS of its ruling, "" while there is none. Where a certificate signed the answer
+// it is judged on the day on which it was recorded, by the lists that were filed with it.
 type Said struct {
-	Signed string `json:"signed"`
-	Answer string `json:"answer,omitempty"`
+	Signed     string   `json:"signed"`
+	Answer     string   `json:"answer,omitempty"`
+	AnsweredOn string   `json:"answered_on,omitempty"` // YYYY-MM-DD (UTC), by the registrar's word
+	Revocation []string `json:"revocation,omitempty"`
 }
 
 // Answered returns what the court answered to a question, with the ruling that says it; nil if
 // the answer is no ruling about this very question by the authority that issued the warrant or
 // by one over it, under one of the bundles.
 func (s Said) Answered(warrant *policy.Warrant, since ...*policy.Bundle) *policy.Warrant {
+	day, _ := time.Parse(time.DateOnly, s.AnsweredOn) // of none, no certificate counts
+	seen := policy.Seen{Span: policy.Span{First: day, Last: day.AddDate(0, 0, 1).Add(-1)}, Revocation: s.Revocation}
 	for _, b := range since {
-		r, err := b.VerifyRuling(s.Answer, warrant)
+		r, err := b.VerifyRuling(s.Answer, warrant, seen)
 		if err == nil && r.Ruling.Outcome == policy.Answered && r.Ruling.Digest == StatementDigest(s.Signed) {
 			return r
 		}

@@ -23,6 +23,7 @@ type Rules struct {
 	Threshold      int      // distinct custodians that must approve; at least 1
 	Custodians     []string // their ids; nil: any id counts
 	OffenceClasses []string // the vocabulary; nil: any word
+	NoticeClasses  []string // of offences: persons are told first
 	Offences       []string // ids of the catalogue; nil: any word
 	Fields         []string // names of those that a record holds; nil: any word
 	Facets         []string // what a recorded leaf may say and need not: [FacetOffence] …
@@ -37,6 +38,7 @@ type Rules struct {
 	MaxSecrecyDays  int // from a warrant to the end of its secrecy, wherever that was moved to
 	HoldDays        int // of a preservation
 	ExtensionDays   int // by one extension of it
+	NoticeDays      int // that a person has to object at least, in cases of NoticeClasses
 	ValidationHours int // until an emergency lapses that nobody validated
 
 	// Required are what must be among those who approve, and Seats who they are, by id.
@@ -135,6 +137,8 @@ const (
 	FindingFacet       = "facet_not_allowed"       // a recorded leaf says more of a warrant than the bundle lets
 	FindingSecrecy     = "secrecy_too_long"        // secrecy ends, or was moved to end, later than the rules allow from the warrant on
 	FindingHold        = "hold_too_long"           // a preservation, or an extension of one, says no end, a later one than the rules allow, or comes when it is over
+	FindingNotice      = "before_notice"           // recorded with fewer days to object than the rules give, told twice or of nothing to object to, or authorised before the days were over
+	FindingObjection   = "under_objection"         // authorised or released while an objection had no answer
 	FindingCeremony    = "ceremony_not_logged"     // a bundle names a key ceremony whose transcript no earlier leaf holds
 	FindingErased      = "erased_twice"            // one record was erased by an earlier leaf
 	FindingSuperfluous = "not_a_production"        // authorised or released though nothing was to be opened

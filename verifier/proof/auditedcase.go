@@ -14,6 +14,9 @@ type auditedCase struct {
 	secrecyEnds, holdEnds, salt, bound string // bound: the last day that secrecy may end
 	data                               string
 	quorum                             int // 0: not judged
+	noticeDays                         int
+	told                               string // the day from which they count
+	objected                           int    // objections without an answer
 	required                           []Required
 	targets                            int
 	closed                             []closedDecision
@@ -86,7 +89,7 @@ func (c *auditedCase) late(at string) bool {
 
 func (a *auditor) addRecorded(l Leaf) {
 	c := &auditedCase{index: a.index, kind: WarrantKindOf(l.WarrantKind), rules: new(Rules), recorded: l.When(), day: l.Day, at: l.At,
-		secrecyEnds: l.SecrecyEnds, holdEnds: l.HoldEnds, salt: l.SaltCommitment, data: l.Data, validated: l.Validated, quorum: max(1, l.Quorum), targets: l.Targets}
+		secrecyEnds: l.SecrecyEnds, holdEnds: l.HoldEnds, salt: l.SaltCommitment, data: l.Data, validated: l.Validated, quorum: max(1, l.Quorum), targets: l.Targets, noticeDays: l.NoticeDays}
 	if l.Bundle != a.bundle {
 		// "A custodian refuses a warrant under any other bundle."
 		a.found(FindingBundle)
@@ -134,6 +137,9 @@ func (a *auditor) judgeRecorded(c *auditedCase, l Leaf) {
 	if c.kind.Decided && l.Quorum < rules.Threshold && (l.Quorum > 0 || rules.SaysQuorum) {
 		a.found(FindingQuorum)
 	}
+	if c.kind.Decided && l.NoticeDays < rules.NoticeDays && slices.Contains(rules.NoticeClasses, l.OffenceClass) {
+		a.found(FindingNotice)
+	}
 	if rules.MaxSecrecyDays > 0 && !c.kind.Earlier {
 		if c.bound = daysAfter(l.Day, rules.MaxSecrecyDays); l.SecrecyEnds > c.bound {
 			a.found(FindingSecrecy)
@@ -159,6 +165,9 @@ func (a *auditor) changes(earlier, c *auditedCase, l Leaf) {
 	}
 	switch c.kind.Name {
 	case Annulment, Ruling:
+		if c.kind.Name == Ruling { // an answer to a question looks the same, as far as the log can say
+			earlier.objected = max(0, earlier.objected-1)
+		}
 		if l.Annuls() {
 			earlier.annulled = earlier.annulled.Or(which)
 		}
@@ -196,6 +205,26 @@ func (a *auditor) validates(earlier *auditedCase, l Leaf) {
 	default:
 		earlier.validated = true
 	}
+}
+
+// addTold: once, where there is something to object to.
+func (a *auditor) addTold(c *auditedCase, l Leaf) {
+	if c.noticeDays == 0 || c.told != "" {
+		a.found(FindingNotice)
+		return
+	}
+	c.told = l.Day
+	if l.Code == NotReached {
+		a.stats.NotReached++
+	}
+}
+
+// addObjected: nobody objects to what they were not told of.
+func (a *auditor) addObjected(c *auditedCase, _ Leaf) {
+	if c.told == "" {
+		a.found(FindingOrder)
+	}
+	c.objected++
 }
 
 // addApproved and addDeclined: a custodian of the bundle in force counts once, by
@@ -286,6 +315,9 @@ func (a *auditor) open(c *auditedCase, o Opened) {
 // authorise: each target by a quorum of distinct custodians, whose shares open
 // together.
 func (a *auditor) authorise(c *auditedCase, which Marks, at string) {
+	if c.noticeDays > 0 && (c.told == "" || a.day < DecideFrom(c.told, c.noticeDays)) {
+		a.found(FindingNotice)
+	}
 	a.mayOpen(c, which, at)
 	// Shares of a key that was moved since open nothing with those of the key now.
 	var together []heldDecision
@@ -342,6 +374,7 @@ func (a *auditor) mayOpen(c *auditedCase, which Marks, at string) {
 		{!c.kind.Decided, FindingSuperfluous},
 		{which.And(c.withdrawn).Count() > 0, FindingWithdrawn},
 		{which.And(c.annulled).Count() > 0, FindingAnnulled},
+		{c.objected > 0, FindingObjection},
 		{c.ended, FindingStopped},
 		{c.expired, FindingExpired},
 		{c.lapsed || !c.validated && c.late(at), FindingLapsed},

@@ -378,3 +378,53 @@ func TestAuditTellsWhatIsOverdue(t *testing.T) {
 	h.add(ExpiredLeaf(h.now, held))
 	overdue(time.Date(2027, 4, 15, 0, 0, 0, 0, time.UTC))
 }
+
+// Where persons are told first, nothing is authorised before their whole days are over, nor
+// while an objection has no answer.
+func TestAuditOfNoticeFirst(t *testing.T) {
+	first := func(l *Leaf) { l.NoticeDays = 10 }
+	const aDay = 24 * time.Hour
+	told := func(h *history, reached bool) int64 {
+		c := h.warrant(Production, 1, first)
+		h.add(ToldLeaf(h.now, c, reached))
+		return c
+	}
+	for name, tc := range map[string]struct {
+		tell func(h *history)
+		want []string
+	}{
+		"on the first day that may be":    {func(h *history) { c := told(h, true); h.later(11*aDay).opened(c, 1) }, nil},
+		"on the last day to object":       {func(h *history) { c := told(h, true); h.later(10*aDay).opened(c, 1) }, []string{FindingNotice}},
+		"not reached, and after the days": {func(h *history) { c := told(h, false); h.later(11*aDay).opened(c, 1) }, nil},
+		"nobody was told":                 {func(h *history) { c := h.warrant(Production, 1, first); h.later(30*aDay).opened(c, 1) }, []string{FindingNotice}},
+		"told twice":                      {func(h *history) { c := told(h, true); h.add(ToldLeaf(h.now, c, true)) }, []string{FindingNotice}},
+		"told where nobody is told first": {func(h *history) { h.add(ToldLeaf(h.now, h.warrant(Production, 1), true)) }, []string{FindingNotice}},
+		"no days in a class that has them": {func(h *history) {
+			rules := rules5()
+			rules.NoticeDays, rules.NoticeClasses = 10, []string{"stalking"}
+			h.rules[bundle5] = rules
+			h.warrant(Production, 1)
+			h.warrant(Production, 1, first)
+			h.warrant(Preservation, 1)
+		}, []string{FindingNotice}},
+		"under an objection": {func(h *history) {
+			c := told(h, true)
+			h.add(ObjectedLeaf(h.now, c))
+			h.later(11*aDay).opened(c, 1)
+		}, []string{FindingObjection, FindingObjection}},
+		"an objection before anybody was told": {func(h *history) { h.add(ObjectedLeaf(h.now, h.warrant(Production, 1, first))) }, []string{FindingOrder}},
+	} {
+		h := newHistory(t)
+		tc.tell(h)
+		h.want(name, tc.want...)
+	}
+	h := newHistory(t)
+	c := h.warrant(Production, 1, first)
+	if r := h.audit(h.now.Add(6 * aDay)); !slices.Contains(r.Deadlines, Deadline{c, DeadlineTold, "2026-03-05"}) {
+		t.Errorf("nobody was told: %+v", r.Deadlines)
+	}
+	h.add(ToldLeaf(h.now, c, false))
+	if r := h.audit(h.now.Add(6 * aDay)); len(r.Deadlines) > 0 || r.Statistics.NotReached != 1 {
+		t.Errorf("not reached: %+v, %d", r.Deadlines, r.Statistics.NotReached)
+	}
+}

@@ -8,8 +8,13 @@ import (
 const (
 	DeadlineNotice     = "notice"     // the persons are told: the day on which secrecy ends, or of the warrant where there is none
 	DeadlineValidation = "validation" // an emergency is validated, or lapses: to the second
+	DeadlineTold       = "told"       // the persons are told before anything is opened, or were not reached
 	DeadlineExpiry     = "expiry"     // a preservation ends: the day until which it holds
 )
+
+// TellWithin is how many days after its warrant was recorded a person is told at the latest
+// of a case that tells them first, or counts as not reached.
+const TellWithin = 4
 
 // Deadline is one that a case had at the time of an audit, and that passed.
 type Deadline struct {
@@ -30,6 +35,9 @@ func (d Deadline) overdue(at time.Time) bool {
 func (c *auditedCase) deadlines() (all []Deadline) {
 	if c.tookEffect() && !c.noticed {
 		all = append(all, Deadline{c.index, DeadlineNotice, max(c.secrecyEnds, c.day)})
+	}
+	if c.noticeDays > 0 && c.told == "" && c.open() {
+		all = append(all, Deadline{c.index, DeadlineTold, daysAfter(c.day, TellWithin)})
 	}
 	// What stopped before anything was delivered needs no validation any more.
 	if by := c.validBy(); !by.IsZero() && !c.validated && !c.lapsed && (c.tookEffect() || !c.over()) {

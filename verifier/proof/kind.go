@@ -18,6 +18,8 @@ const (
 	KindBundle     Kind = "bundle"     // the rules in force from here on
 	KindRecorded   Kind = "recorded"   // a warrant was accepted: this opens a case
 	KindRefused    Kind = "refused"    // a warrant was not accepted
+	KindTold       Kind = "told"       // the persons were told before anything is opened: their days to object count from here
+	KindObjected   Kind = "objected"   // one of them objected: nothing is authorised or released until a court has answered
 	KindApproved   Kind = "approved"   // before format 5 of the bundle: one custodian agreed
 	KindDeclined   Kind = "declined"   // before format 5: one custodian did not agree, or no longer does
 	KindAuthorised Kind = "authorised" // before format 5: the quorum of custodians was reached
@@ -48,10 +50,12 @@ var kinds = map[Kind]leafKind{
 	KindBundle: {map[string]bool{"bundle": true}, (*auditor).addBundle},
 	// The case of a recorded leaf is the earlier one that it is about.
 	KindRecorded: {map[string]bool{"at": false, "case": false, "which": false, "offence": false, "data": false, "validated": false, "hold_ends": false,
-		"jurisdiction": true, "offence_class": true, "warrant_kind": true, "targets": false, "quorum": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
+		"jurisdiction": true, "offence_class": true, "warrant_kind": true, "targets": false, "quorum": false, "notice_days": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
 		(*auditor).addRecorded},
 	// No offence class: it would be the word of somebody who was refused.
 	KindRefused:    {map[string]bool{"code": true, "rules": false, "jurisdiction": false, "warrant_kind": false, "bundle": false}, (*auditor).addRefused},
+	KindTold:       {map[string]bool{"case": true, "code": false}, ofCase((*auditor).addTold)},
+	KindObjected:   {map[string]bool{"case": true}, ofCase((*auditor).addObjected)},
 	KindApproved:   {map[string]bool{"case": true, "custodian": true, "commitment": true}, before5((*auditor).addApproved)},
 	KindDeclined:   {map[string]bool{"case": true, "custodian": true, "commitment": true, "code": true}, before5((*auditor).addDeclined)},
 	KindAuthorised: {map[string]bool{"case": true}, before5((*auditor).addAuthorised)},
@@ -122,6 +126,7 @@ func BundleLeaf(at time.Time, bundleHash string) Leaf {
 type Facets struct {
 	Jurisdiction, OffenceClass, WarrantKind string
 	Quorum                                  int       // of a kind that opens names; 0: the leaf does not say
+	NoticeDays                              int       // that the persons have to object before custodians decide; 0: they are not told first
 	Offence, Data                           string    // id in the catalogue, [DataSubscriber] …; empty: the leaf does not say
 	Validated                               bool      // of an emergency that needs no validation any more
 	HoldEnds                                time.Time // of a kind that keeps records, cut to its UTC day; zero: the leaf does not say
@@ -167,6 +172,7 @@ func RecordedLeaf(at time.Time, f Facets) Leaf {
 	l := newLeaf(at, KindRecorded)
 	l.Jurisdiction, l.OffenceClass, l.WarrantKind, l.Bundle = f.Jurisdiction, f.OffenceClass, f.WarrantKind, f.Bundle
 	l.Offence, l.Data, l.Targets, l.Quorum = f.Offence, f.Data, len(f.Targets), f.Quorum
+	l.NoticeDays = f.NoticeDays
 	l.Validated = f.Validated
 	l = l.On(WarrantKindOf(f.WarrantKind).When(at))
 	if !f.HoldEnds.IsZero() {
@@ -195,6 +201,32 @@ func RefusedLeaf(at time.Time, code string, rules ...string) Leaf {
 		}
 	}
 	return l
+}
+
+// NotReached is the code of a told leaf where nobody can say that the persons could have
+// seen the notice: it was on their page, and what was to tell them of it was not accepted.
+const NotReached = "notice.not_reached"
+
+// ToldLeaf records that the persons of a case were told before anything is opened, or were
+// not reached.
+func ToldLeaf(at time.Time, caseIndex int64, reached bool) Leaf {
+	l := newCaseLeaf(at, KindTold, caseIndex)
+	if !reached {
+		l.Code = NotReached
+	}
+	return l
+}
+
+// ObjectedLeaf records that a person objected in time, or a lawyer for them. It says neither
+// who nor why.
+func ObjectedLeaf(at time.Time, caseIndex int64) Leaf {
+	return newCaseLeaf(at, KindObjected, caseIndex)
+}
+
+// DecideFrom is the first UTC day on which custodians may approve a case whose persons were
+// told on a day, and have so many whole days after it to object. It is "" if told is no day.
+func DecideFrom(told string, noticeDays int) string {
+	return daysAfter(told, noticeDays+1)
 }
 
 // ApprovalLeaf records, in a case before format 5 of the bundle, one custodian's

@@ -21,12 +21,13 @@ const (
 	// MaxTargets is how many target commitments fit into one leaf.
 	MaxTargets = 900
 
-	maxWord      = 64
-	maxMarks     = (MaxTargets + 7) / 8 // bytes
-	maxFields    = 64                   // of a record; also grounds of a decision, and rules that refuse
-	maxQuorum    = 255                  // a threshold key has no more shares
-	dayLayout    = time.DateOnly
-	secondLayout = "2006-01-02T15:04:05Z"
+	maxWord       = 64
+	maxMarks      = (MaxTargets + 7) / 8 // bytes
+	maxFields     = 64                   // of a record; also grounds of a decision, and rules that refuse
+	maxNoticeDays = 365
+	maxQuorum     = 255 // a threshold key has no more shares
+	dayLayout     = time.DateOnly
+	secondLayout  = "2006-01-02T15:04:05Z"
 )
 
 // Leaf is one entry of the public log: make it with the constructor of its kind.
@@ -48,12 +49,13 @@ type Leaf struct {
 	WarrantKind       string   `json:"warrant_kind,omitempty"`       // the name of a [WarrantKind]
 	Targets           int      `json:"targets,omitempty"`            // number of pseudonyms the warrant names
 	Quorum            int      `json:"quorum,omitempty"`             // distinct custodians that the rules want, of a kind that opens names; absent in leaves of the first release
+	NoticeDays        int      `json:"notice_days,omitempty"`        // whole days that the persons have to object, once they were told, before anything is authorised; absent: they are not told first
 	SecrecyEnds       string   `json:"secrecy_ends,omitempty"`       // UTC day; absent: no secrecy
 	HoldEnds          string   `json:"hold_ends,omitempty"`          // UTC day until which a preservation, or an extension of one, keeps records
 	Which             Marks    `json:"which,omitempty"`              // targets of the case that this is about
 	Fields            []string `json:"fields,omitempty"`             // names of the fields that an emergency opened before it lapsed, sorted
 	Opened            []Opened `json:"opened,omitempty"`             // the decisions of the case that no leaf opened before, rising
-	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"; the outcome of a review
+	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"; the outcome of a review; [NotReached]
 	Rules             []string `json:"rules,omitempty"`              // ids of the rules of the bundle that refused it, sorted
 	Bundle            string   `json:"bundle,omitempty"`             // hex SHA-256 of the bundle in force
 	Custodian         string   `json:"custodian,omitempty"`          // id of the custodian in the bundle
@@ -108,7 +110,7 @@ func (l Leaf) lint() error {
 	}{
 		{"at", l.At != ""}, {"case", l.Case != nil}, {"jurisdiction", l.Jurisdiction != ""}, {"offence_class", l.OffenceClass != ""},
 		{"offence", l.Offence != ""}, {"data", l.Data != ""}, {"validated", l.Validated}, {"warrant_kind", l.WarrantKind != ""}, {"targets", l.Targets != 0},
-		{"quorum", l.Quorum != 0}, {"secrecy_ends", l.SecrecyEnds != ""}, {"hold_ends", l.HoldEnds != ""}, {"which", len(l.Which) > 0},
+		{"quorum", l.Quorum != 0}, {"notice_days", l.NoticeDays != 0}, {"secrecy_ends", l.SecrecyEnds != ""}, {"hold_ends", l.HoldEnds != ""}, {"which", len(l.Which) > 0},
 		{"fields", len(l.Fields) > 0}, {"opened", len(l.Opened) > 0}, {"code", l.Code != ""}, {"rules", len(l.Rules) > 0}, {"bundle", l.Bundle != ""},
 		{"custodian", l.Custodian != ""}, {"commitment", l.Commitment != ""}, {"salt_commitment", l.SaltCommitment != ""},
 		{"target_commitments", len(l.TargetCommitments) > 0}, {"package", l.Package != ""}, {"salt", l.Salt != ""},
@@ -150,6 +152,9 @@ func (l Leaf) lint() error {
 	if l.Kind == KindReviewed && !slices.Contains([]string{Accepted, Separated, Objected}, l.Code) {
 		return errors.New("code of a review")
 	}
+	if l.Kind == KindTold && l.Code != "" && l.Code != NotReached {
+		return errors.New("code of a notice")
+	}
 	switch l.Kind {
 	case KindRecorded:
 		return l.lintRecorded()
@@ -179,6 +184,9 @@ func (l Leaf) lintRecorded() error {
 	}
 	if l.Quorum < 0 || l.Quorum > maxQuorum || l.Quorum > 0 && !kind.Decided {
 		return errors.New("quorum")
+	}
+	if l.NoticeDays < 0 || l.NoticeDays > maxNoticeDays || l.NoticeDays > 0 && !kind.Decided {
+		return errors.New("notice_days")
 	}
 	if l.SecrecyEnds != "" && !isDay(l.SecrecyEnds) {
 		return errors.New("secrecy_ends")

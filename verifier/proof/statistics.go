@@ -21,6 +21,7 @@ type Statistics struct {
 	Expired       int64            `json:"expired"`         // cases whose warrant ran out before anything was released
 	Unnoticed     int64            `json:"unnoticed"`       // released cases whose persons were not told yet
 	Overdue       int64            `json:"overdue"`         // of those, past the end of secrecy
+	NotReached    int64            `json:"not_reached"`     // cases whose persons were to be told first, and nobody can say that they were
 	Erased        int64            `json:"erased"`          // records that persons deleted
 	Ceremonies    int64            `json:"ceremonies"`      // transcripts of key ceremonies
 	Platforms     int64            `json:"platforms"`       // records of platforms, all versions
@@ -52,7 +53,7 @@ func (s Statistics) String() string {
 	fmt.Fprintf(&b, "%-12s%d records, on the wish of the person\n", "erased", s.Erased)
 	fmt.Fprintf(&b, "%-12s%d of the custodians' key\n", "ceremonies", s.Ceremonies)
 	fmt.Fprintf(&b, "%-12s%d records in the registry\n", "platforms", s.Platforms)
-	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d expired, %d unnoticed, %d overdue, median %.1f days\n",
-		"cases", s.Targets, s.Open, s.Expired, s.Unnoticed, s.Overdue, s.MedianDays)
+	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d expired, %d unnoticed, %d overdue, median %.1f days, %d not reached\n",
+		"cases", s.Targets, s.Open, s.Expired, s.Unnoticed, s.Overdue, s.MedianDays, s.NotReached)
 	return b.String()
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 )
 
@@ -15,14 +14,18 @@ func warrantRedeliver(p *program) *cobra.Command {
 	var to, name, why string
 	c := leaf("redeliver WARRANT", "Sign that what a production ordered is delivered again, to another delivery key of its requester: theirs is lost",
 		"escrow warrant redeliver warrant.jws --delivery-key pendk1.… --grounds 'The disk with the key broke.' --key court.jwk --bundle bundle.json --out again.jws",
-		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-			if err := require([2]string{"key", f.key}, [2]string{"delivery-key", to}, [2]string{"grounds", why}); err != nil {
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if err := f.needed("key"); err != nil {
 				return err
 			}
-			k, err := secretfile.ReadKey(f.key)
+			if err := require([2]string{"delivery-key", to}, [2]string{"grounds", why}); err != nil {
+				return err
+			}
+			k, done, err := f.open(ctx, p)
 			if err != nil {
 				return err
 			}
+			defer done()
 			raw, err := p.readFile(args[0])
 			if err != nil {
 				return err

@@ -25,6 +25,10 @@ import (
 // force, and the log that all of them append to.
 type Store interface {
 	disclose.Cases
+	// ObjectFor and CodeFor are what the person of a target does on their own page: they object,
+	// or let a lawyer object once, with a code of which that is the SHA-256.
+	ObjectFor(ctx context.Context, c disclose.Case, target int, sealed []byte, now time.Time) error
+	CodeFor(ctx context.Context, c disclose.Case, target int, hash [32]byte, now time.Time) error
 	disclose.Bundles
 	Newest(ctx context.Context) (int64, error)
 	Holding(ctx context.Context, now time.Time, after int64, n int) ([]disclose.Case, error)
@@ -42,7 +46,7 @@ func TestCases(t *testing.T, open func(*testing.T) Store) {
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
 		"One after the other": oneAfterTheOther, "Queues": queues, "Exhibits": exhibits,
 		"Rounds": rounds, "Taken back in part": partly, "Stopped by a superior court": stopped, "Ruled": ruled, "Said": said, "Absences": absences, "Emergencies": emergencies, "Prolonged": prolonged,
-		"At the same moment": races, "What was filed": filedCounts, "Duties to write": duties,
+		"At the same moment": races, "What was filed": filedCounts, "Duties to write": duties, "Told first": toldFirst,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

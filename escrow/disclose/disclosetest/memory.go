@@ -36,15 +36,25 @@ type Memory struct {
 	cases    []disclose.Case // in the order of their recorded leaves
 	packages map[round][]byte
 	notices  map[string]disclose.Notice
-	refusals map[[3]string]bool // authority, warrant id, code
+	firsts   map[string]disclose.Notice // before custodians decided
+	refusals map[[3]string]bool         // authority, warrant id, code
 	leaves   [][]byte
 	bundles  []bundle // the last is in force
 
 	platforms []policy.LoggedPlatform // by their leaves
 	exhibits  map[exhibitKey][]byte
 	duties    map[dutyKey]disclose.Duty
+	said      map[[32]byte][]byte // what was objected, by its digest
+	codes     map[[32]byte]coded
 
 	statements []disclose.Statement
+}
+
+// coded is whose notice a one-time code is of.
+type coded struct {
+	id     string
+	target int
+	used   bool
 }
 
 // dutyKey is what makes two duties one.
@@ -155,7 +165,8 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 		return disclose.Case{}, err
 	}
 	if asked >= 0 {
-		m.statements[asked].Answer = c.Submission.Warrant
+		s := &m.statements[asked]
+		s.Answer, s.AnsweredOn, s.Revocation = c.Submission.Warrant, leaf.Day, &c.Submission.Revocation
 	}
 	if earlier != nil {
 		change.Later.Leaf = index
@@ -314,12 +325,15 @@ func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) 
 	}
 	if m.packages == nil {
 		m.packages, m.notices = make(map[round][]byte), make(map[string]disclose.Notice)
+		m.firsts = make(map[string]disclose.Notice)
 	}
 	if change.Package != nil {
 		m.packages[round{id, change.Round}] = change.Package
 	}
-	if change.Notice != nil {
-		m.notices[id] = *change.Notice
+	if n := change.Notice; n != nil && n.First {
+		m.firsts[id] = *n
+	} else if n != nil {
+		m.notices[id] = *n
 	}
 	for _, d := range change.Duties {
 		if m.duties == nil {
@@ -498,11 +512,15 @@ func (m *Memory) DropExhibits(_ context.Context, now time.Time) (cases int, err 
 		c := &m.cases[i]
 		m.dropSaid(c, now)
 		open := slices.Contains([]disclose.State{disclose.Recorded, disclose.Authorised, disclose.Released}, c.State)
-		if open || len(c.Exhibits) == 0 || now.Before(m.until(c)) {
+		said := slices.ContainsFunc(c.Objections, func(o disclose.Objection) bool { return m.said[o.Digest] != nil })
+		if open || len(c.Exhibits) == 0 && !said || now.Before(m.until(c)) {
 			continue
 		}
 		maps.DeleteFunc(m.exhibits, func(at exhibitKey, _ []byte) bool { return at.id == c.ID })
 		c.Exhibits = nil
+		for _, o := range c.Objections {
+			delete(m.said, o.Digest)
+		}
 		cases++
 	}
 	return cases, nil
@@ -621,4 +639,100 @@ func (m *Memory) Prove(ctx context.Context, index int64) (leaf, proof []byte, er
 		return nil, nil, err
 	}
 	return leaves[0], nil, nil
+}
+
+// ObjectFor implements [Store].
+func (m *Memory) ObjectFor(_ context.Context, c disclose.Case, target int, sealed []byte, now time.Time) error {
+	return m.object(c.ID, target, false, sealed, now)
+}
+
+// object stores what somebody objects.
+func (m *Memory) object(id string, target int, lawyer bool, sealed []byte, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.find(withID(id))
+	if !ok || !c.First.Shown || target >= len(c.Targets) {
+		return policy.ErrNoNotice
+	}
+	o := disclose.Objection{Target: target, N: 1, Lawyer: lawyer, Day: now.UTC().Truncate(24 * time.Hour), Digest: sha256.Sum256(sealed),
+		Suspends: c.State == disclose.Recorded && (c.First.Leaf == 0 || now.Before(c.ApproveFrom))}
+	for _, have := range c.Objections {
+		if have.Target == target && have.Digest == o.Digest {
+			return nil
+		}
+		if have.Target == target {
+			o.N++
+		}
+	}
+	if o.N > 3 {
+		return policy.ErrObjections
+	}
+	if m.said == nil {
+		m.said = make(map[[32]byte][]byte)
+	}
+	m.said[o.Digest] = sealed
+	c.Objections = append(slices.Clone(c.Objections), o)
+	slices.SortStableFunc(c.Objections, func(a, b disclose.Objection) int {
+		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.N, b.N))
+	})
+	return nil
+}
+
+// CodeFor implements [Store].
+func (m *Memory) CodeFor(_ context.Context, c disclose.Case, target int, hash [32]byte, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.codes == nil {
+		m.codes = make(map[[32]byte]coded)
+	}
+	m.codes[hash] = coded{id: c.ID, target: target}
+	return nil
+}
+
+// Objections implements [disclose.Cases].
+func (m *Memory) Objections(ctx context.Context, id string) (all []disclose.Objected, err error) {
+	c, err := m.Case(ctx, id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range c.Objections {
+		all = append(all, disclose.Objected{Objection: o, Sealed: m.said[o.Digest]})
+	}
+	return all, err
+}
+
+// Object implements [disclose.Cases].
+func (m *Memory) Object(_ context.Context, code [32]byte, sealed []byte, now time.Time) error {
+	m.mu.Lock()
+	k, ok := m.codes[code]
+	m.mu.Unlock()
+	if !ok || k.used {
+		return policy.ErrNoNotice
+	}
+	if err := m.object(k.id, k.target, true, sealed, now); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k.used = true
+	m.codes[code] = k
+	return nil
+}
+
+// Coded implements [disclose.Cases]: of what is told it knows the file number alone.
+func (m *Memory) Coded(_ context.Context, code [32]byte, _ time.Time) (policy.Coded, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, ok := m.codes[code]
+	if !ok || k.used {
+		return policy.Coded{}, policy.ErrNoNotice
+	}
+	return policy.Coded{FileNumber: m.firsts[k.id].FileNumber}, nil
+}
+
+// FirstNotice returns what the persons were told before custodians decided.
+func (m *Memory) FirstNotice(id string) (disclose.Notice, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, ok := m.firsts[id]
+	return n, ok
 }

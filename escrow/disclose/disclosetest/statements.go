@@ -78,7 +78,7 @@ func said(t *testing.T, s Store) {
 	if n := must[int64](t)(s.Size(ctx)); n != size {
 		t.Error("a ruling on nothing is in the log")
 	}
-	if all := must[[]disclose.Statement](t)(s.Said(ctx, c.ID)); all[1].Answer != ruling.Submission.Warrant || all[0].Answer != "" || len(must[disclose.Case](t)(s.Case(ctx, c.ID)).Targets) != 1 {
+	if all := must[[]disclose.Statement](t)(s.Said(ctx, c.ID)); all[1].Answer != ruling.Submission.Warrant || all[1].AnsweredOn == "" || all[1].Revocation == nil || all[0].Answer != "" || len(must[disclose.Case](t)(s.Case(ctx, c.ID)).Targets) != 1 {
 		t.Errorf("the answer: %+v", all)
 	}
 	saidIsDropped(t, s, c)

@@ -42,12 +42,18 @@ var (
 	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
-	inquiry   = document.Bounds{Bytes: 2 << 20, Values: 64, Text: 1 << 20}   // with certificates and revocation lists
+	inquiry   = document.Bounds{Bytes: 2 << 20, Values: 64, Text: 1 << 20} // with certificates and revocation lists
+	ofCode    = document.Bounds{Bytes: 1 << 10, Values: 4, Text: 256}
+	objection = document.Bounds{Bytes: 180 << 10, Values: 8, Text: 176 << 10} // policy.MaxObjection in base64
+
 	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10} // 4,000 characters
 )
 
 // exhibits is how fast one sender may store exhibits: a case can have thousands.
 var exhibits = web.Rate{PerSecond: 200, AtOnce: 400}
+
+// codes is how often one sender may try a code, of which there are more than 2^128.
+var codes = web.Rate{PerSecond: 0.1, AtOnce: 10}
 
 // side is the disclosing side behind an edge.
 type side struct {
@@ -95,6 +101,9 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodGet, registrar.PathShort, web.NoBody, web.Rate{}, edge.Weighing(s.shortExhibits))
 	edge.Handle(http.MethodPut, registrar.PathCopy, sealed, exhibits, s.putCopy)
 	edge.Handle(http.MethodGet, registrar.PathCopy, web.NoBody, web.Rate{}, edge.Weighing(s.copy))
+	edge.Handle(http.MethodGet, registrar.PathObjections, web.NoBody, web.Rate{}, edge.Weighing(s.objections))
+	edge.Handle(http.MethodPost, registrar.PathNotices, ofCode, codes, s.coded)
+	edge.Handle(http.MethodPost, registrar.PathObject, objection, codes, s.object)
 	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, web.Rate{}, s.custodian(s.waitingCases))
 	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, web.Rate{}, s.custodian(s.weighed(s.reviewCase)))
 	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, web.Filing, s.custodian(s.decideCase))
@@ -259,7 +268,7 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 		if !decision.Allowed {
 			facts.Grounds, facts.Targets = registrar.GroundsOf(decision), refusedIn(decision)
 		}
-		if facts.Grounds != nil || policy.ErrNoticeFirst.Is(err) { // else no rule has refused it
+		if facts.Grounds != nil { // else no rule has refused it
 			facts.Rules = decision.Rules
 		}
 		var wait *policy.WaitError
@@ -338,6 +347,41 @@ func (s *side) stateDeletion(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, countsOf(stated))
+}
+
+// objections is for whoever knows the id of the case: the words are encrypted.
+func (s *side) objections(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue(registrar.ParamCase)
+	all, err := s.Registrar.Objections(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, registrar.Objections{Case: id, Objections: all})
+}
+
+// coded says to who has the code of a notice what that says.
+func (s *side) coded(w http.ResponseWriter, r *http.Request) error {
+	var in registrar.NoticeCode
+	if err := web.ReadJSON(r, &in); err != nil {
+		return err
+	}
+	told, err := s.Registrar.Coded(r.Context(), in.Code)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, told)
+}
+
+func (s *side) object(w http.ResponseWriter, r *http.Request) error {
+	var in registrar.LawyersObjection
+	if err := web.ReadJSON(r, &in); err != nil {
+		return err
+	}
+	digest, err := s.Registrar.Object(r.Context(), in.Code, in.Sealed)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusCreated, registrar.Objected{Digest: hex.EncodeToString(digest[:])})
 }
 
 func (s *side) exhibits(w http.ResponseWriter, r *http.Request) error {

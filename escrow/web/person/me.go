@@ -29,7 +29,7 @@ const deletePath = "/me/delete"
 type mePage struct {
 	Welcome  string          `json:"-"`
 	PenNames []issue.PenName `json:"pen_names"`
-	Notices  []issue.Notice  `json:"notices"`
+	Notices  []notice        `json:"notices"`
 	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
 	Devices  []device        `json:"devices"`
 
@@ -58,6 +58,11 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return s.showMe(w, r, who, http.StatusOK, drafted{})
+}
+
+// showMe shows a person's page, with an objection that they could not send, if there is one.
+func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, status int, draft drafted) error {
 	ctx := r.Context()
 	names, err := s.Issuer.PenNames(ctx, who.Person, s.sectors())
 	if err != nil {
@@ -87,7 +92,7 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
+	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: []notice{}, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
 		Silent: map[string]*silent{}, Several: map[string]bool{}, Leaving: s.sessions.leaving(who, "/me/stay")}
 	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {
@@ -96,6 +101,13 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		page.Several[p.SectorID()] = openid.Personas(*s.platforms.Load(), p.SectorID()) > 1
 		page.Members[p.SectorID()] = append(page.Members[p.SectorID()], p.ID)
 		page.Names[p.SectorID()] = strings.Join(append([]string{p.Name}, s.alike(p)...), ", ")
+	}
+	for _, n := range notices {
+		shown := notice{Notice: n, Name: page.Names[n.Platform]}
+		if draft.of(n) {
+			shown.Draft, shown.Wrong = draft.text, draft.wrong
+		}
+		page.Notices = append(page.Notices, shown)
 	}
 	for _, a := range who.Allowed {
 		i := slices.IndexFunc(names, func(n issue.PenName) bool {
@@ -117,9 +129,9 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
 	}
 	if accept := r.Header.Get("Accept"); web.Accepts(accept, "application/json") && !web.Accepts(accept, "text/html") {
-		return web.WriteJSON(w, http.StatusOK, page)
+		return web.WriteJSON(w, status, page)
 	}
-	return s.edge.Render(w, http.StatusOK, "me.html", page)
+	return s.edge.Render(w, status, "me.html", page)
 }
 
 func today(now time.Time) time.Time { return now.UTC().Truncate(24 * time.Hour) }

@@ -47,7 +47,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html with a handle": mePage{PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Handle: "xxxxxxxxxxx"}}, Names: names},
 		"consent.html anew":     consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
-		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
+		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: shown(issue.Notice{Platform: "town-square", Fields: []string{"name", "address"}})},
 		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
 			Silent: map[string]*silent{"pen1x": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
 		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": flow{}, "leave.html": leavePage{Action: "/logout/answer", Platform: "Town Square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work"}}, Ends: "pen1x"}, "leave.html of nobody": leavePage{Action: "/logout/answer"},
@@ -68,17 +68,23 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"suspended.html": suspendedPage{Leaving: leaving{Stay: "/authorize/x"}, Action: "/authorize/x", Platform: "Town Square", At: "town-square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work", Suspended: []issue.Suspension{{Platform: "town-square"}}}}},
 		"suspended.html told": suspendedPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", At: "town-square", Names: []issue.PenName{
 			{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{Authority: "Northtown Court"}}}}, {Pseudonym: "pen1y", Suspended: []issue.Suspension{{Platform: "town-square"}, {Platform: "elsewhere"}}}}},
-		"consent.html suspended": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{At: "town-square", Asked: true, Most: 2, Names: []issue.PenName{{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square"}}}, {Pseudonym: "pen1y"}}}},
-		"me.html suspended":      mePage{Names: names, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{}}, {Platform: "town-square"}}}}, Notices: []issue.Notice{{Platform: "town-square", Kind: "suspension"}}},
-		"me.html ended":          mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "suspension", State: "stopped"}}},
-		"me.html taken back":     mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "suspension", State: "withdrawn"}}},
-		"me.html annulled":       mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "production", Barred: "warrant.annulled", Deleted: true, Requester: "Thornley Police"}}},
-		"me.html lapsed":         mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "emergency", Barred: "warrant.lapsed"}}},
-		"me.html linked":         mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "link"}}},
-		"refused.html suspended": registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
-		"consent.html claims":    consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
-		"consent.html claimed":   consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
-		"address.html":           addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
+		"consent.html suspended":        consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{At: "town-square", Asked: true, Most: 2, Names: []issue.PenName{{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square"}}}, {Pseudonym: "pen1y"}}}},
+		"me.html suspended":             mePage{Names: names, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{}}, {Platform: "town-square"}}}}, Notices: shown(issue.Notice{Platform: "town-square", Kind: "suspension"})},
+		"me.html ended":                 mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "suspension", State: "stopped"})},
+		"me.html taken back":            mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "suspension", State: "withdrawn"})},
+		"me.html annulled":              mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", Barred: "warrant.annulled", Deleted: true, Requester: "Thornley Police"})},
+		"me.html lapsed":                mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "emergency", Barred: "warrant.lapsed"})},
+		"me.html linked":                mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "link"})},
+		"me.html told first":            mePage{Names: names, PenNames: mine, Notices: shown(toldFirst)},
+		"me.html told first, not begun": mePage{Welcome: "objection", Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", State: "waiting", First: &issue.First{Days: 10}})},
+		"me.html told first, over":      mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", State: "stopped", First: &issue.First{Days: 10}})},
+		"me.html a text too long":       mePage{Names: names, PenNames: mine, Notices: []notice{{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>", Wrong: policy.ErrObjectionText.Mend}}},
+		"me.html told all":              mePage{Names: names, PenNames: mine, Notices: shown(toldAll())},
+		"lawyer.html":                   lawyerPage{Code: "abcdef-234567", Origin: "https://penname.example"},
+		"refused.html suspended":        registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
+		"consent.html claims":           consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
+		"consent.html claimed":          consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
+		"address.html":                  addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
 		"address.html waits":   addressPage{Writes: true, Confirmed: "jo@example.org", Pending: "jo@example.com", Wrong: "that is not the code", Done: "sent"},
 		"address.html refused": addressPage{Writes: true, Confirmed: "jo@example.org", Refused: true, Done: "confirmed"}, "address.html wrong": addressPage{Writes: true, Typed: "jo@", Wrong: "no address"},
 		"refused.html no mail":  registrar.Problem{Title: errNoMail.Mend, Code: errNoMail.Code},
@@ -359,6 +365,59 @@ func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 		w := httptest.NewRecorder()
 		if edge.ServeHTTP(w, r); w.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d", r.URL.Path, w.Code)
+		}
+	}
+}
+
+// shown are notices as their person sees them.
+func shown(all ...issue.Notice) (seen []notice) {
+	for _, n := range all {
+		seen = append(seen, notice{Notice: n, Name: "Town Square"})
+	}
+	return seen
+}
+
+var postedAt = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// toldFirst is a notice of what is to be done.
+var toldFirst = issue.Notice{Pseudonym: "pen1x", Platform: "town-square", Kind: "production", State: "waiting", Authority: "Northtown Court", FileNumber: "7/2026", LegalBasis: "the law",
+	Requester: "Thornley Police", Fields: []string{"name"}, Leaf: 9, First: &issue.First{Days: 10, ObjectBy: postedAt.AddDate(0, 0, 14)},
+	About: &policy.Told{Offence: "Defamation", Statute: "Defamation Act 2013, s 1", Posts: []policy.ToldPost{{URL: "https://town.example/p/1", At: postedAt}},
+		Remedies: []policy.Remedy{{What: "Appeal", To: "the appeal court", Days: 21, Address: "https://court.example"}}, Objection: policy.ToldObjection{Recipients: []string{"age1pq1x"}, KeepDays: 90}}}
+
+// toldAll is a notice of what was done, with all that one can say.
+func toldAll() issue.Notice {
+	n := toldFirst
+	about := *n.About
+	about.Opened, about.Secrecy, about.SecretUntil = postedAt.AddDate(0, 0, 3), "the investigation would have failed", postedAt.AddDate(0, 2, 0)
+	about.Agreed = []policy.ToldAgreed{{Name: "Alba Ferrand, Bar Association"}, {Name: "Noor, Press Council", Alternate: true}}
+	about.Order = &policy.ToldOrder{Grounds: "She wrote it.", Necessity: "No other way.", Proportionality: "Grave.", SHA256: "aa"}
+	n.First, n.About, n.State = nil, &about, "released"
+	n.Objections = []issue.Objection{{Day: postedAt, Suspends: true, Outcome: "dismissed", Said: "The post is a threat.", Ruling: 12}, {Lawyer: true, Day: postedAt}}
+	return n
+}
+
+// A person reads what happened, what is known of them, what they can do and whom to ask.
+func TestANoticeSaysWhatAPersonCanDo(t *testing.T) {
+	pages := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})
+	for state, wants := range map[string][]string{
+		"told first": {"A court wants your pen name on Town Square opened", "Nothing is done before 15 March 2026", "Northtown Court, file 7/2026", "Defamation (Defamation Act 2013, s 1)",
+			"of 1 March 2026: <code>https://town.example/p/1</code>", "What they would learn", "Appeal: to the appeal court, within 21 days", "https://court.example", "Send the objection", "Make a code for my lawyer"},
+		"told first, not begun": {"You have 10 days to object, which have not begun", "Your objection is stored"},
+		"told first, over":      {"It was not done, and will not be: a court stopped the order"},
+		"a text too long":       {"&lt;b&gt;I&lt;/b&gt;</textarea>", "An objection is a text of 1 to 8,000 characters, for example", "<details open>"},
+		"told all": {"Opened on</dt><dd>4 March 2026", "Alba Ferrand, Bar Association; Noor, Press Council (in the place of another)", "the investigation would have failed. It was secret until 1 May 2026",
+			"She wrote it.", "You objected on 1 March 2026.", "A court did not agree. The court says: &ldquo;The post is a threat.&rdquo;", "Your lawyer objected", "It came when the time was over", "Object, or say that you appeal"},
+	} {
+		for _, want := range wants {
+			if page := pages["me.html "+state]; !strings.Contains(page, want) {
+				t.Errorf("%s does not say %q: %s", state, want, page)
+			}
+		}
+	}
+	for _, state := range []string{"told first, over", "noticed"} {
+		if strings.Contains(pages["me.html "+state], "Send the objection") {
+			t.Errorf("%s takes an objection", state)
 		}
 	}
 }

@@ -124,6 +124,8 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodPost, "/me/rename", web.Form, edge.People(), s.rename)
 	edge.Handle(http.MethodPost, "/me/retire", web.Form, edge.People(), s.retire)
 	edge.Handle(http.MethodPost, "/me/object", web.Form, edge.People(), s.object)
+	edge.Handle(http.MethodPost, "/me/objection", web.Text, edge.People(), s.objectTo)
+	edge.Handle(http.MethodPost, "/me/lawyer", web.Form, edge.People(), s.codeFor)
 	edge.Handle(http.MethodGet, addressPath, web.NoBody, web.Rate{}, s.address)
 	edge.Handle(http.MethodPost, addressPath, web.Form, edge.People(), s.enterAddress)
 	edge.Handle(http.MethodPost, addressPath+"/confirm", web.Form, edge.People(), s.confirmAddress)
