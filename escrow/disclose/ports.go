@@ -94,7 +94,7 @@ type Cases interface {
 	// Said returns what was said in a case, in the order in which it was.
 	Said(ctx context.Context, id string) ([]Statement, error)
 	// Stands says where one custodian stands in those of the cases in which they decided or
-	// recused themselves, by id.
+	// recused themselves, and in those under objection, by id.
 	Stands(ctx context.Context, ids []string, custodian string) (map[string]Stand, error)
 	// Announce stores an absence, once. It is ErrManyQuestions if the custodian has announced
 	// most that are not over at now.

@@ -190,6 +190,7 @@ func TestOnlyWhatWaitsIsYours(t *testing.T) {
 		"declined under older rules":  {Stand{Bundle: "older"}, false, false, Answered},
 		"approved with a moved key":   {Stand{Bundle: "older", Approved: true}, false, false, Yours},
 		"recused":                     {Stand{Recused: true}, false, false, Apart},
+		"under objection":             {Stand{Objected: true}, false, false, Suspended},
 		"the alternate":               {Stand{}, true, false, Standby},
 		"the alternate of who is off": {Stand{}, true, true, Yours},
 		"after the recusal":           {Stand{Recused: true}, true, false, Yours},

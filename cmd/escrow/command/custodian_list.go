@@ -29,7 +29,8 @@ type waiting struct {
 // waitsWords say what a case that does not wait for who asks is to them.
 var waitsWords = map[string]string{
 	"answered": "you, or who shares your seat, answered it", "recused": "you recused yourself", "stopped": "newer rules stop it",
-	"standby": "it waits for the custodian for whom you step in",
+	"objected": "an objection is not answered yet, and nothing is approved before",
+	"standby":  "it waits for the custodian for whom you step in",
 }
 
 // at is for a person at a terminal, with the time that is left at now.
