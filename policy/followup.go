@@ -97,8 +97,8 @@ type Inquiry struct {
 	At        time.Time `json:"at"`
 	Audience  string    `json:"audience"` // the registrar's origin
 	Authority string    `json:"authority"`
-	Case      string    `json:"case"`
-	ID        string    `json:"id"` // random: an inquiry is answered once
+	Case      string    `json:"case"` // "": which cases it has
+	ID        string    `json:"id"`   // at random, so that two of one second are two
 	// Revocation is [Submission].Revocation, where a certificate signs.
 	Revocation []string `json:"revocation,omitempty"`
 }

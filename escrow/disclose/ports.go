@@ -68,6 +68,10 @@ type Cases interface {
 	// order, behind a place in it, at most n. What it costs does not depend on how
 	// many other cases are on file.
 	List(ctx context.Context, q Queue, now time.Time, after Cursor, n int) ([]Summary, error)
+	// CasesOf returns the cases of an authority that have a date to come ([Summary.Due]), the first
+	// first, behind a place in that order ([AfterDue]), at most n. What it costs does not depend
+	// on how many other cases are on file.
+	CasesOf(ctx context.Context, authority string, after Cursor, n int) ([]Summary, error)
 	// Apply locks the case, appends the leaves of the change that decide returns,
 	// and stores what [Case.After] makes of it. An error of decide is returned as
 	// it is, and nothing is stored. It is ErrRulesChanged if another bundle than
@@ -96,6 +100,9 @@ type Cases interface {
 	// Stands says where one custodian stands in those of the cases in which they decided or
 	// recused themselves, and in those under objection, by id.
 	Stands(ctx context.Context, ids []string, custodian string) (map[string]Stand, error)
+	// Asked counts, in those of the cases in which there are some, the questions that no ruling
+	// answers, by id.
+	Asked(ctx context.Context, ids []string) (map[string]int, error)
 	// Announce stores an absence, once. It is ErrManyQuestions if the custodian has announced
 	// most that are not over at now.
 	Announce(ctx context.Context, s Statement, now time.Time, most int) error

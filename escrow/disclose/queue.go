@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 )
 
 // Queue is what cases wait for. Each is in the order in which they are due, so
@@ -100,6 +101,7 @@ type Summary struct {
 	Validated          bool
 	Authority          string
 	ApproveFrom        time.Time
+	Warrant            [32]byte // policy.Hash
 }
 
 // Decided counts the custodians who decided, whether or not it is told how.
@@ -113,7 +115,43 @@ func (c *Case) Summary() Summary {
 		Targets: len(c.Targets), Waiting: c.count(TargetWaiting), Released: c.count(TargetReleased), Barred: c.Barred(), Leaf: c.RecordedLeaf,
 		Bundle: c.Bundle, SecrecyEnds: c.SecrecyEnds, Expires: c.Expires, ValidateBy: c.ValidateBy,
 		Validated: c.ValidatedLeaf != 0, Authority: c.Authority, ApproveFrom: c.ApproveFrom,
+		Warrant: c.WarrantHash,
 	}
+}
+
+// Due is the first date of the case that is not met yet, and what happens then, as far as a
+// summary tells; none of a case that has ended, or that took effect when it came.
+func (s Summary) Due() (due opening.Deadline, in bool) {
+	kind := policy.KindOf(s.Kind)
+	is := func(states ...State) bool { return slices.Contains(states, s.State) }
+	goesOn := is(Recorded, Authorised, Released)
+	within := answerWithin[policy.TenDays]
+	if s.Kind == policy.Emergency { // since format 5 of the bundle it alone has the shorter one
+		within = answerWithin[policy.EightHours]
+	}
+	first := func(what string, at time.Time, is bool) {
+		if at = at.UTC().Truncate(time.Second); is && (!in || at.Before(due.At)) {
+			due, in = opening.Deadline{What: what, At: at}, true
+		}
+	}
+	first(opening.DeadlineAnswer, s.ApproveFrom.Add(within), goesOn && s.Waiting > 0 && kind.Decided)
+	first(opening.DeadlineValidation, s.ValidateBy, (goesOn || is(Noticed)) && !s.ValidateBy.IsZero() && !s.Validated && s.Barred != "lapsed")
+	ends := opening.DeadlineExpiry
+	switch {
+	case kind.Clock == policy.ClockHold:
+		ends = opening.DeadlineHold
+	case suspends(kind) && is(Authorised):
+		ends = opening.DeadlineSuspension
+	}
+	first(ends, s.Expires, runsOut(kind) && (is(Recorded, Authorised) || is(Released) && s.Waiting > 0))
+	first(opening.DeadlineSecrecy, s.SecrecyEnds, kind.Opens && (goesOn || is(Lost)))
+	return due, in
+}
+
+// AfterDue is the place behind a case in the order of what is due.
+func AfterDue(s Summary) Cursor {
+	due, _ := s.Due()
+	return Cursor{due.At, s.Leaf}
 }
 
 // Cursor is a place in a queue: behind the case that is due then, with that

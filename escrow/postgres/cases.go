@@ -360,13 +360,15 @@ const summarySQL = `
 	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT ` + isTold + ` AND ` + latest + `),
 	  c.targets, c.waiting, c.released,
 	  CASE WHEN c.lapsed_leaf IS NOT NULL AND c.released > 0 THEN 'lapsed' WHEN EXISTS (SELECT FROM annulments n WHERE n.case_id = c.id) THEN 'annulled' ELSE '' END,
-	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires, c.validate_by, c.validated_leaf IS NOT NULL, c.authority, c.approve_from
+	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires, c.validate_by, c.validated_leaf IS NOT NULL, c.authority, c.approve_from, c.warrant_hash
 	FROM cases c `
 
 func scanSummary(row pgx.CollectableRow) (s disclose.Summary, err error) {
 	var validateBy *time.Time
+	var hash []byte
 	err = row.Scan(&s.ID, &s.Kind, (*string)(&s.State), &s.Quorum, &s.Approved, &s.Declined, &s.Untold, &s.Targets, &s.Waiting, &s.Released, &s.Barred,
-		&s.Leaf, &s.Bundle, &s.SecrecyEnds, &s.Expires, &validateBy, &s.Validated, &s.Authority, &s.ApproveFrom)
+		&s.Leaf, &s.Bundle, &s.SecrecyEnds, &s.Expires, &validateBy, &s.Validated, &s.Authority, &s.ApproveFrom, &hash)
+	copy(s.Warrant[:], hash)
 	s.ApproveFrom = s.ApproveFrom.UTC()
 	if s.SecrecyEnds, s.Expires = s.SecrecyEnds.UTC(), s.Expires.UTC(); validateBy != nil {
 		s.ValidateBy = validateBy.UTC()
@@ -398,6 +400,7 @@ func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql strin
 // Kinds of warrants, as SQL has them.
 var (
 	decidedKinds = kindsSQL(func(k policy.Kind) bool { return k.Decided })
+	openingKinds = kindsSQL(func(k policy.Kind) bool { return k.Opens })
 	countedKinds = kindsSQL(func(k policy.Kind) bool { return k.Decided && k.As == "" })                   // a redelivery's targets were counted before
 	closedKinds  = kindsSQL(func(k policy.Kind) bool { return k.Decided && !k.Opens })                     // decided, and open nothing
 	endingKinds  = kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone && !k.Earlier }) // run out
@@ -429,6 +432,33 @@ var queueSQL = map[disclose.Queue]string{
 	  AND c.state = ` + recorded + ` AND c.expires > $1 AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
 	disclose.ForValidation: `WHERE ` + mayLapse + ` AND c.validate_by <= $1
 	  AND (c.validate_by, c.recorded_leaf) > ($2, $3) ORDER BY c.validate_by, c.recorded_leaf LIMIT $4`,
+}
+
+// dueSQL is [disclose.Summary.Due] in UTC, NULL where there is none. The index
+// cases_of_authority has the same expression.
+var dueSQL = `least(
+  CASE WHEN c.waiting > 0 AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `) AND c.kind IN ` + decidedKinds + `
+    THEN date_trunc('second', c.approve_from AT TIME ZONE 'UTC') + CASE c.kind WHEN 'emergency' THEN interval '8 hours' ELSE interval '240 hours' END END,
+  CASE WHEN c.validated_leaf IS NULL AND c.lapsed_leaf IS NULL AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `, ` + noticed + `)
+    THEN date_trunc('second', c.validate_by AT TIME ZONE 'UTC') END,
+  CASE WHEN c.kind IN ` + endingKinds + ` AND (c.state IN (` + recorded + `, ` + authorised + `) OR c.state = ` + released + ` AND c.waiting > 0)
+    THEN date_trunc('second', c.expires AT TIME ZONE 'UTC') END,
+  CASE WHEN c.kind IN ` + openingKinds + ` AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `, ` + lostState + `)
+    THEN date_trunc('second', c.secrecy_ends AT TIME ZONE 'UTC') END)`
+
+var ofSQL = `WHERE c.authority = $1 AND ` + dueSQL + ` IS NOT NULL AND (` + dueSQL + `, c.recorded_leaf) > ($2, $3) ORDER BY ` + dueSQL + `, c.recorded_leaf LIMIT $4`
+
+// CasesOf implements [disclose.Cases].
+func (s Cases) CasesOf(ctx context.Context, authority string, after disclose.Cursor, n int) (page []disclose.Summary, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, summarySQL+ofSQL, authority, after.Due.UTC(), after.Leaf, n)
+		if err != nil {
+			return err
+		}
+		page, err = pgx.CollectRows(rows, scanSummary)
+		return err
+	})
+	return page, err
 }
 
 // kindsSQL is the list of the kinds of which is holds: ('production'). An index

@@ -86,6 +86,10 @@ func TestFoundR2NothingStarvesBehindAHundredThousandCases(t *testing.T) {
 		t.Errorf("%d cases on all pages, want %d", seen, onFile()/2+1)
 	}
 
+	if mine, err := d.Cases.CasesOf(t.Context(), "court", disclose.Cursor{}, 50); err != nil || len(mine) != 50 || mine[0].ID != urgent.ID {
+		t.Fatalf("the case of eight hours is not the first of the court's own: %v", err)
+	}
+
 	due := readable(t, d, 1)
 	apply(t, d, due.ID, approve("bar"))
 	apply(t, d, due.ID, release)
@@ -157,6 +161,15 @@ func BenchmarkList(b *testing.B) {
 	})
 }
 
+// BenchmarkOf lists the first fifty cases of a court, of which all on file is.
+func BenchmarkOf(b *testing.B) {
+	amongOnFile(b, "lists/s", fifty, func(b *testing.B, d *Disclosing) {
+		if mine, err := d.Cases.CasesOf(b.Context(), "court", disclose.Cursor{}, 50); err != nil || len(mine) != 50 {
+			b.Fatal(len(mine), err, cause(err))
+		}
+	})
+}
+
 // BenchmarkFiled counts what a court, of which all on file is, filed on a day of ten years and in
 // the month that ends with it, as each filing does twice.
 func BenchmarkFiled(b *testing.B) {
@@ -196,8 +209,9 @@ func TestEveryQueueHasItsIndex(t *testing.T) {
 		}
 	}
 	for q, index := range map[disclose.Queue]string{disclose.ForCustodians: "cases_for_custodians", disclose.ForNotice: "cases_for_notice",
-		disclose.ForExpiry: "cases_for_expiry", disclose.ForValidation: "cases_for_validation"} {
+		disclose.ForExpiry: "cases_for_expiry", disclose.ForTelling: "notice_first_untold", disclose.ForValidation: "cases_for_validation"} {
 		reads(index, summarySQL+queueSQL[q], []any{day, time.Time{}, int64(-1), 1000}, index)
 	}
+	reads("of an authority", summarySQL+ofSQL, []any{"court", time.Time{}, int64(-1), 50}, "cases_of_authority")
 	reads("filed", filedSQL, []any{"court", "police", day, int64(math.MaxInt64)}, "cases_filed_by", "cases_filed_for")
 }

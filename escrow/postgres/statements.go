@@ -110,6 +110,25 @@ func (s Cases) Stands(ctx context.Context, ids []string, custodian string) (map[
 	return stands, err
 }
 
+// Asked implements [disclose.Cases].
+func (s Cases) Asked(ctx context.Context, ids []string) (map[string]int, error) {
+	asked := make(map[string]int)
+	err := s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `SELECT case_id, count(*) FROM statements WHERE case_id = ANY($1) AND kind = 'question' AND answer IS NULL GROUP BY case_id`, ids)
+		if err != nil {
+			return err
+		}
+		var id string
+		var n int
+		_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
+			asked[id] = n
+			return nil
+		})
+		return err
+	})
+	return asked, err
+}
+
 // Announce implements [disclose.Cases].
 func (s Cases) Announce(ctx context.Context, said disclose.Statement, now time.Time, most int) error {
 	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {

@@ -3,6 +3,7 @@ package registrar
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -190,6 +191,21 @@ func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey, from string) (C
 		path += "?" + url.Values{ParamFrom: {from}}.Encode()
 	}
 	return ask[Cases](ctx, c, http.MethodGet, path, &key, nil)
+}
+
+// Mine lists the cases of an authority that have a date to come, from the place in the list
+// that [Cases].Next of the page before named; "" is the beginning. key is that authority's, and
+// revocation are the lists of revoked certificates, if it has a certificate.
+func (c *Client) Mine(ctx context.Context, key jose.JSONWebKey, authority, from string, revocation []string) (Cases, error) {
+	inquiry, err := policy.SignInquiry(key, policy.Inquiry{At: c.Now(), Audience: strings.TrimRight(c.Server, "/"), Authority: authority, ID: rand.Text(), Revocation: revocation})
+	if err != nil {
+		return Cases{}, err
+	}
+	path := PathMine
+	if from != "" {
+		path += "?" + url.Values{ParamFrom: {from}}.Encode()
+	}
+	return ask[Cases](ctx, c, http.MethodPost, path, nil, Inquiry{inquiry})
 }
 
 // CaseFile fetches what a custodian judges. Nothing of it is checked here, for

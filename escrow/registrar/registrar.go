@@ -9,6 +9,7 @@
 //	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
 //	           PUT  /v1/warrants/{case}/short-exhibits PutShortExhibits, several at once
 //	           POST /v1/warrants/{case}/statements     Said: what custodians say, with the court's key
+//	           POST /v1/authority/cases                Mine: the cases of an authority, with its key
 //	           GET  /v1/warrants/{case}/objections     Objections, encrypted to the requester and the custodians
 //	lawyer     POST /v1/notices                        Coded: what the notice of a one-time code says
 //	           POST /v1/objections                     Object
@@ -79,6 +80,7 @@ const (
 	PathStatements = "/v1/cases/:case/statements"
 	PathSaid       = "/v1/warrants/:case/statements"
 	PathAbsences   = "/v1/absences"
+	PathMine       = "/v1/authority/cases"
 	PathMessages   = "/v1/ceremonies/:plan/messages"
 	PathTranscript = "/v1/ceremonies/:plan/transcript"
 	PathLog        = "/log" // the public log, c2sp.org/tlog-tiles
@@ -92,7 +94,7 @@ const (
 	ParamDigest = "digest"    // hex SHA-256 of an exhibit as it was published
 	ParamOf     = "of"        // in the query of GET PathShort: digests, 32 bytes each, base64url
 	ParamCopyTo = "recipient" // hex SHA-256 of the age recipient of a custodian
-	ParamFrom   = "from"      // in the query of PathCases: Cases.Next of the page before
+	ParamFrom   = "from"      // in the query of PathCases and PathMine: Cases.Next of the page before
 
 	ParamPlatform = "platform" // id of a platform
 	ParamAfter    = "after"    // in the query of PathPlatforms and PathPlatform: leaf of the last record of the page before
@@ -182,8 +184,8 @@ type CaseStatus struct {
 	// to who asks for the status.
 	Stopped bool `json:"stopped,omitempty"`
 
-	// In the list that a custodian asks for: what is known without the warrant, and what the
-	// case is to them: disclose.Yours, and so on.
+	// In the lists that a custodian and an authority ask for: what is known without the warrant,
+	// and what the case is to them.
 	Kind      string            `json:"kind,omitempty"`
 	Authority string            `json:"authority,omitempty"` // id
 	PenNames  int               `json:"pen_names,omitempty"` // as filed
@@ -375,8 +377,20 @@ func deadline(d opening.Deadline, now time.Time) string {
 	}
 }
 
+// What waits for the authority in a case of its list ([CaseStatus].Waits).
+const (
+	WaitsRelease    = "release"    // the requester opens it
+	WaitsQuestion   = "question"   // of a custodian, which the authority answers
+	WaitsValidation = "validation" // the emergency is validated, or lapses
+)
+
+// Inquiry carries an authority's request to be shown what is its own: policy.SignInquiry.
+type Inquiry struct {
+	Inquiry string `json:"inquiry"`
+}
+
 // Cases is a page of those that wait for custodians, the one that expires first
-// first.
+// first; or of those of an authority, the one that is due first first.
 type Cases struct {
 	Cases []CaseStatus `json:"cases"`
 	Next  string       `json:"next,omitempty"` // where the next page begins; empty on the last one
@@ -390,11 +404,6 @@ type Decision struct {
 // Statement carries what a custodian signed beside a decision: opening.SignStatement.
 type Statement struct {
 	Statement string `json:"statement"`
-}
-
-// Inquiry carries an authority's request to read what custodians said: policy.SignInquiry.
-type Inquiry struct {
-	Inquiry string `json:"inquiry"`
 }
 
 // Said is what custodians said beside their decisions in a case, and which of them are away.

@@ -3,6 +3,9 @@ package registrar
 import (
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/penname/penname/policy"
 )
 
 // CaseStates are all states of a case, as disclose.State has them. From those after the
@@ -40,4 +43,30 @@ func (s CaseStatus) Line() string {
 		parts = append(parts, "the requester states that what was delivered is deleted")
 	}
 	return strings.Join(parts, "; ")
+}
+
+// waits says what waits for an authority, and the command for it.
+var waits = map[string]string{
+	WaitsRelease:    "it is released: whoever asked opens it with escrow warrant open",
+	WaitsQuestion:   "a custodian has asked something: escrow warrant answer",
+	WaitsValidation: "it has to be validated, or it lapses: escrow warrant validate",
+}
+
+// Listed is the case in the list of its authority, for a person at a terminal, with the time
+// that is left at now.
+func (s CaseStatus) Listed(now time.Time) string {
+	kind := s.Kind
+	if kind == policy.Emergency {
+		kind = "EMERGENCY"
+	}
+	lines := []string{s.Case, kind + ", " + s.head()}
+	if s.Next != nil {
+		lines = append(lines, "due: "+deadline(*s.Next, now))
+	}
+	for _, what := range strings.Split(s.Waits, ", ") {
+		if text := waits[what]; text != "" {
+			lines = append(lines, "waits for you: "+text)
+		}
+	}
+	return strings.Join(lines, "\n  ")
 }

@@ -66,7 +66,8 @@ type checkable struct {
 	bundle                  *policy.Bundle
 	evidence, countersigned []string
 	exhibits, earlier       string // names of a folder and of a file; "": none
-	online                  bool   // the registrar is asked which rules are in force and which platforms there are
+	revocation              []string
+	online                  bool // the registrar is asked which rules are in force and which platforms there are
 }
 
 // check checks a draft, or a signed warrant, of which text is what is in the file.
@@ -87,6 +88,9 @@ func (p *program) check(ctx context.Context, file string, text []byte, with chec
 			return v, err
 		}
 		given.Countersigned = append(given.Countersigned, strings.TrimSpace(string(raw)))
+	}
+	if given.Revocation, err = p.revocationLists(with.revocation); err != nil {
+		return v, err
 	}
 	if with.earlier != "" {
 		raw, err := p.readFile(with.earlier)
@@ -249,6 +253,7 @@ func warrantCheck(p *program) *cobra.Command {
 	c.Flags().StringArrayVar(&with.evidence, "evidence", nil, "file with evidence, one piece a line, or a folder with such files (*.jws); can be given again")
 	c.Flags().StringVar(&with.exhibits, "exhibits", "", "folder with what the posts showed (default: that of --evidence, if it is one)")
 	c.Flags().StringArrayVar(&with.countersigned, "countersigned", nil, "file that another authority signed about this warrant; can be given again")
+	c.Flags().StringArrayVar(&with.revocation, "revocation", nil, "where a certificate signed: list of revoked certificates (CRL); can be given again")
 	c.Flags().StringVar(&with.earlier, "earlier", "", "signed file of the warrant that this one follows up or is about")
 	return c
 }

@@ -29,6 +29,10 @@ var (
 // maxTyped is what a terminal hands over of a line, in bytes: it drops the rest.
 const maxTyped = 4095
 
+// maxWrong is how many wrong answers to one question end the dialogue: whoever gives so many
+// is a program, or needs help.
+const maxWrong = 20
+
 // interview is a dialogue at the terminal.
 type interview struct {
 	*program
@@ -98,7 +102,7 @@ func (d *interview) ask(ctx context.Context) error {
 		before += fmt.Sprintf("Answers that are there already: %d. ", n)
 	}
 	before += "Ctrl-C keeps what was answered, in " + d.saved() + "\n"
-	for {
+	for tries := 1; ; tries++ {
 		q, wrong := d.Next()
 		if q == nil {
 			return nil
@@ -106,7 +110,7 @@ func (d *interview) ask(ctx context.Context) error {
 		if wrong != nil {
 			before += "\n" + notTaken(wrong) + "\n"
 		}
-		if d.Ask == nil {
+		if d.Ask == nil || tries > maxWrong {
 			return d.unanswered(ctx, q, wrong, nil)
 		}
 		answer, err := d.Ask(ctx, before+"\n"+inWords(q))
@@ -122,7 +126,7 @@ func (d *interview) ask(ctx context.Context) error {
 		case err != nil:
 			return err
 		default:
-			before = ""
+			before, tries = "", 0
 			if err := d.save(); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,7 @@ func (c *clerk) path(name string) string { return filepath.Join(c.dir, name) }
 func (c *clerk) run(ctx context.Context, ask func(question string) (string, error), args ...string) (out, errs string, code int) {
 	c.t.Helper()
 	var o, e bytes.Buffer
-	env := Env{Stdin: strings.NewReader(""), Stdout: &o, Stderr: &e, Now: func() time.Time { return openingtest.Now }}
+	env := Env{HTTP: http.DefaultClient, Stdin: strings.NewReader(""), Stdout: &o, Stderr: &e, Now: func() time.Time { return openingtest.Now }}
 	if ask != nil {
 		env.Ask = func(_ context.Context, question string) (string, error) {
 			c.asked = append(c.asked, question)
@@ -244,6 +245,15 @@ func TestNewWarrantSaysWhatIsWrong(t *testing.T) {
 		if _, errs, code := c.run(t.Context(), nil, with("--force", "--answers", "@/answers.json")...); code != 1 || !strings.Contains(errs, "draft.") {
 			t.Error(bad, code, errs)
 		}
+	}
+}
+
+// A program that answers the same for ever does not ask for ever.
+func TestNewWarrantDoesNotAskForEver(t *testing.T) {
+	c := newClerk(t)
+	_, errs, code := c.run(t.Context(), func(string) (string, error) { return "yes", nil }, newArgs...)
+	if code != 1 || !strings.Contains(errs, "draft.") || len(c.asked) != maxWrong {
+		t.Error(code, errs, len(c.asked))
 	}
 }
 

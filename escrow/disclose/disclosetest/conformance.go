@@ -44,7 +44,7 @@ func TestCases(t *testing.T, open func(*testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
 		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Rules follow one another": rulesFollowOneAnother, "Decided under rules of before": decidedUnderRulesOfBefore, "Withdrawal": withdrawal, "Daily number": dailyNumber,
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
-		"One after the other": oneAfterTheOther, "Queues": queues, "Exhibits": exhibits,
+		"One after the other": oneAfterTheOther, "Queues": queues, "Of an authority": ofAnAuthority, "Exhibits": exhibits,
 		"Rounds": rounds, "Taken back in part": partly, "Stopped by a superior court": stopped, "Ruled": ruled, "Said": said, "Absences": absences, "Emergencies": emergencies, "Prolonged": prolonged,
 		"At the same moment": races, "What was filed": filedCounts, "Duties to write": duties, "Told first": toldFirst,
 	} {
@@ -459,6 +459,66 @@ func oneAfterTheOther(t *testing.T, s Store) {
 	wg.Wait()
 	if n := must[int64](t)(s.Size(t.Context())); done != 1 || n != 3 {
 		t.Errorf("authorised %d times, %d leaves", done, n)
+	}
+}
+
+// ofAnAuthority holds the list of an authority against [disclose.Summary.Due], with cases of
+// every kind and state of two, in pages.
+func ofAnAuthority(t *testing.T, s Store) {
+	all := make(map[string][]disclose.Summary)
+	for _, kind := range []string{policy.Production, policy.Preservation, policy.Withdrawal, policy.Emergency, policy.Suspension} {
+		lives := [][]func(disclose.Case) (disclose.Change, error){
+			{}, {Approve}, {Decline}, {Expire}, {Approve, Expire}, {Approve, Release}, {Approve, Release, Notify},
+		}
+		if kind == policy.Suspension {
+			lives = lives[:4]
+		}
+		for n, changes := range lives {
+			for days := range 3 {
+				c, leaf := NewCase(kind)
+				if c.Authority = "court"; (n+days)%2 == 1 {
+					c.Authority = "tribunal"
+				}
+				if kind == policy.Emergency {
+					c.ValidateBy = Day.AddDate(0, 0, 4+days)
+				}
+				c.Expires, c.SecrecyEnds = Day.AddDate(0, 0, 9-2*days), Day.AddDate(0, 0, 5*days)
+				c.ApproveFrom = Day.AddDate(0, 0, -3*days).Add(700 * time.Millisecond)
+				if kind == policy.Withdrawal {
+					earlier, of := NewCase(policy.Production)
+					file(t, s, earlier, of)
+					c.Earlier, c.Authority = &earlier.WarrantHash, "court"
+					all["court"] = append(all["court"], must[disclose.Summary](t)(s.Summary(t.Context(), earlier.ID)))
+				}
+				all[c.Authority] = append(all[c.Authority], must[disclose.Summary](t)(s.Summary(t.Context(), file(t, s, c, leaf, changes...).ID)))
+			}
+		}
+	}
+	for authority, cases := range all {
+		var want, got []disclose.Summary
+		for _, c := range cases {
+			c = must[disclose.Summary](t)(s.Summary(t.Context(), c.ID)) // a later one may have ended it
+			if _, due := c.Due(); due {
+				want = append(want, c)
+			}
+		}
+		slices.SortFunc(want, func(a, b disclose.Summary) int {
+			x, y := disclose.AfterDue(a), disclose.AfterDue(b)
+			return cmp.Or(x.Due.Compare(y.Due), cmp.Compare(x.Leaf, y.Leaf))
+		})
+		for from, more := (disclose.Cursor{}), true; more; {
+			page := must[[]disclose.Summary](t)(s.CasesOf(t.Context(), authority, from, 4))
+			for _, c := range page {
+				got, from = append(got, c), disclose.AfterDue(c)
+			}
+			more = len(page) == 4
+		}
+		if len(want) < 10 || !slices.Equal(got, want) {
+			t.Errorf("%s: %s, want %s", authority, brief(got), brief(want))
+		}
+	}
+	if page, err := s.CasesOf(t.Context(), "nobody", disclose.Cursor{}, 4); err != nil || len(page) != 0 {
+		t.Errorf("of nobody: %s, %v", brief(page), err)
 	}
 }
 

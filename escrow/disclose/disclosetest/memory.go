@@ -297,6 +297,23 @@ func (m *Memory) List(_ context.Context, q disclose.Queue, now time.Time, after 
 	return page[:min(n, len(page))], nil
 }
 
+// CasesOf implements [disclose.Cases].
+func (m *Memory) CasesOf(_ context.Context, authority string, after disclose.Cursor, n int) (page []disclose.Summary, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	behind := func(a, b disclose.Cursor) int {
+		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.Leaf, b.Leaf))
+	}
+	for _, c := range m.cases {
+		s := c.Summary()
+		if _, due := s.Due(); due && c.Authority == authority && behind(disclose.AfterDue(s), after) > 0 {
+			page = append(page, s)
+		}
+	}
+	slices.SortFunc(page, func(a, b disclose.Summary) int { return behind(disclose.AfterDue(a), disclose.AfterDue(b)) })
+	return page[:min(n, len(page))], nil
+}
+
 // Apply implements [disclose.Cases].
 func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) (disclose.Change, error)) (disclose.Case, error) {
 	m.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,15 @@ func said(t *testing.T, s Store) {
 		w.Warrant.Ruling = &policy.RulingOn{Digest: hex.EncodeToString(digest[:]), Outcome: policy.Answered}
 		return s.File(ctx, w, leaf)
 	}
+	asked := func(want map[string]int) {
+		t.Helper()
+		if got := must[map[string]int](t)(s.Asked(ctx, []string{c.ID, other.ID, "nocase"})); !maps.Equal(got, want) {
+			t.Errorf("asked: %v, not %v", got, want)
+		}
+	}
+	asked(map[string]int{c.ID: 2})
 	ruling := must[disclose.Case](t)(answers(second.Digest))
+	asked(map[string]int{c.ID: 1})
 	size := must[int64](t)(s.Size(ctx))
 	for name, digest := range map[string][32]byte{"answered twice": second.Digest, "of no question": recused.Digest, "of nothing": {1}} {
 		if _, err := answers(digest); !errors.Is(err, disclose.ErrNoQuestion) {
@@ -191,6 +200,21 @@ func (m *Memory) Stands(_ context.Context, ids []string, custodian string) (map[
 		}
 	}
 	return stands, nil
+}
+
+// Asked implements [disclose.Cases].
+func (m *Memory) Asked(_ context.Context, ids []string) (map[string]int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	asked := make(map[string]int)
+	for _, id := range ids {
+		for _, s := range m.saidIn(id) {
+			if s.Kind == opening.Question && s.Answer == "" {
+				asked[id]++
+			}
+		}
+	}
+	return asked, nil
 }
 
 // Announce implements [disclose.Cases].

@@ -13,6 +13,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
@@ -101,6 +102,7 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodGet, registrar.PathShort, web.NoBody, web.Rate{}, edge.Weighing(s.shortExhibits))
 	edge.Handle(http.MethodPut, registrar.PathCopy, sealed, exhibits, s.putCopy)
 	edge.Handle(http.MethodGet, registrar.PathCopy, web.NoBody, web.Rate{}, edge.Weighing(s.copy))
+	edge.Handle(http.MethodPost, registrar.PathMine, inquiry, web.Filing, s.mine)
 	edge.Handle(http.MethodGet, registrar.PathObjections, web.NoBody, web.Rate{}, edge.Weighing(s.objections))
 	edge.Handle(http.MethodPost, registrar.PathNotices, ofCode, codes, s.coded)
 	edge.Handle(http.MethodPost, registrar.PathObject, objection, codes, s.object)
@@ -558,6 +560,56 @@ func (s *side) waitingCases(w http.ResponseWriter, r *http.Request, who seat) er
 		list.Cases[i].Waits = yours[i]
 	}
 	return web.WriteJSON(w, http.StatusOK, list)
+}
+
+// mine lists the cases of the authority that signs the inquiry. It is answered once.
+func (s *side) mine(w http.ResponseWriter, r *http.Request) error {
+	var in registrar.Inquiry
+	if err := web.ReadJSON(r, &in); err != nil {
+		return err
+	}
+	var from disclose.Cursor
+	if err := from.UnmarshalText([]byte(r.URL.Query().Get(registrar.ParamFrom))); err != nil {
+		return err
+	}
+	page, next, err := s.Registrar.Mine(r.Context(), in.Inquiry, from)
+	if err != nil {
+		return err
+	}
+	first, err := s.SingleUse.Use(r.Context(), sha256.Sum256([]byte("inquiry\x00"+in.Inquiry)), s.edge.Now().Add(15*time.Minute))
+	if err == nil && !first {
+		err = policy.ErrInquiry
+	}
+	if err != nil {
+		return err
+	}
+	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(page)), Next: next.String()}
+	for i, c := range page {
+		list.Cases[i] = mine(c)
+	}
+	return web.WriteJSON(w, http.StatusOK, list)
+}
+
+// mine is what a list says of a case, to the authority that issued its warrant.
+func mine(c disclose.Own) registrar.CaseStatus {
+	st := listed(c.Summary)
+	if !policy.KindOf(c.Kind).Decided {
+		st.Quorum = 0
+	}
+	due, _ := c.Due()
+	st.Kind, st.Authority, st.PenNames, st.Next, st.Warrant = c.Kind, c.Authority, c.Targets, &due, hex.EncodeToString(c.Warrant[:])
+	var waits []string
+	if !c.ValidateBy.IsZero() && !c.Validated && c.Barred == "" && c.State != disclose.Lapsed {
+		waits = append(waits, registrar.WaitsValidation)
+	}
+	if c.Asked > 0 {
+		waits = append(waits, registrar.WaitsQuestion)
+	}
+	if c.State == disclose.Released {
+		waits = append(waits, registrar.WaitsRelease)
+	}
+	st.Waits = strings.Join(waits, ", ")
+	return st
 }
 
 func (s *side) reviewCase(w http.ResponseWriter, r *http.Request, _ seat) error {
