@@ -98,7 +98,7 @@ type Cases interface {
 	// Said returns what was said in a case, in the order in which it was.
 	Said(ctx context.Context, id string) ([]Statement, error)
 	// Stands says where one custodian stands in those of the cases in which they decided or
-	// recused themselves, by id.
+	// recused themselves, and in those under objection, by id.
 	Stands(ctx context.Context, ids []string, custodian string) (map[string]Stand, error)
 	// Asked counts what no ruling answers in those of the cases in which there is something, by
 	// id.

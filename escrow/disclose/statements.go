@@ -260,6 +260,8 @@ const (
 	Apart    = "recused"  // they recused themselves
 	Standby  = "standby"  // they are an alternate, and their custodian is there
 	Halted   = "stopped"  // by newer rules
+
+	Suspended = "objected" // no court has answered an objection yet
 )
 
 // Stand is where a custodian stands in a case.
@@ -267,12 +269,13 @@ type Stand struct {
 	Recused  bool
 	Bundle   string // hash of that under which they decided last; "": they have not
 	Approved bool   // they agreed to some target then
+	Objected bool   // an objection keeps the case from going on
 }
 
 // Stand is where a custodian stands in the case.
 func (c *Case) Stand(custodian string) Stand {
 	a := c.latest()[custodian]
-	return Stand{c.recusal(custodian) != nil, a.Bundle, a.Approved}
+	return Stand{c.recusal(custodian) != nil, a.Bundle, a.Approved, c.UnderObjection()}
 }
 
 // waitsFor is what a case in the list is to a custodian, or to an alternate of theirs. since
@@ -283,6 +286,8 @@ func (s Summary) waitsFor(is Stand, alternate, away bool, since []*policy.Bundle
 		return Halted
 	case is.Bundle != "" && (!is.Approved || sameKey(since, is.Bundle, since[len(since)-1])):
 		return Answered
+	case is.Objected:
+		return Suspended
 	case is.Recused && !alternate:
 		return Apart
 	case alternate && !is.Recused && !away:

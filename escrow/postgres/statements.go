@@ -91,14 +91,15 @@ func (s Cases) Stands(ctx context.Context, ids []string, custodian string) (map[
 	err := s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT c.id, EXISTS (SELECT FROM statements s WHERE s.case_id = c.id AND s.kind = 'recusal' AND s.custodian = $2),
-			  CASE WHEN a.custodian IS NULL THEN '' ELSE coalesce(a.bundle, c.bundle) END, coalesce(a.approved, false)
+			  CASE WHEN a.custodian IS NULL THEN '' ELSE coalesce(a.bundle, c.bundle) END, coalesce(a.approved, false),
+			  EXISTS (SELECT FROM objections o WHERE o.case_id = c.id AND o.suspends AND o.outcome IS NULL)
 			FROM cases c LEFT JOIN approvals a ON a.case_id = c.id AND a.custodian = $2 AND `+latest+` WHERE c.id = ANY($1)`, ids, custodian)
 		if err != nil {
 			return err
 		}
 		var id string
 		var is disclose.Stand
-		_, err = pgx.ForEachRow(rows, []any{&id, &is.Recused, &is.Bundle, &is.Approved}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&id, &is.Recused, &is.Bundle, &is.Approved, &is.Objected}, func() error {
 			if is != (disclose.Stand{}) {
 				stands[id] = is
 			}
