@@ -75,6 +75,7 @@ import (
 //	half opens                                                     asks the key service for that row's half
 //	board …                                                        the sample platform: see boardWord
 //	clerk FILE                                                     at the terminal from now on, who knows these answers and no more
+//	seats OUT role:ID=ROLE alternate:ID=CARD required=ROLE program=NAME  new rules about who decides, and with what
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
 
@@ -134,7 +135,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"escrow": program((*scene).escrowProgram), "escrowd": program((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap(witnessWord), "clock": wrap(clockWord), "day": wrap(dayWord), "dump": wrap(dumpWord),
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
-			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
+			"rules": wrap(rulesWord), "seats": wrap(seatsWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
 			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "events": wrap(eventsWord), "registry": wrap(registryWord), "board": wrap(boardWord), "clerk": wrap(clerkWord),
 		},

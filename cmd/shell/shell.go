@@ -44,7 +44,7 @@ func UsageError(format string, args ...any) error { return usageError{fmt.Errorf
 // usage at every depth, and so is a group of commands without one of them.
 func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.Version = version()
+	root.Version = Version()
 	root.PersistentFlags().Bool("json", false, "print JSON instead of text, errors too")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var number *strconv.NumError
@@ -90,8 +90,8 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	return code
 }
 
-// version is that of the module, or of the commit that it was built from.
-func version() string {
+// Version is that of the module, or of the commit that it was built from.
+func Version() string {
 	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
 		return b.Main.Version + " " + b.GoVersion
 	}

@@ -353,6 +353,15 @@ func (c *Custodian) Follow(follow func(from *policy.Bundle) (inForce *policy.Bun
 	return inForce, c.adopt(inForce)
 }
 
+// Begin makes b the bundle from which a folder follows the log that has seen none yet; one that
+// has is left alone.
+func (c *Custodian) Begin(b *policy.Bundle) error {
+	if c.Bundle != "" {
+		return nil
+	}
+	return c.trust(b, false)
+}
+
 // adopt keeps the bundle that the public log shows to be in force, and destroys
 // the shares that it makes obsolete.
 func (c *Custodian) adopt(inForce *policy.Bundle) error {
@@ -369,7 +378,7 @@ func (c *Custodian) adopt(inForce *policy.Bundle) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.folder.share(pk); err != nil && inForce.Custodian(c.ID) != nil {
+	if _, err := c.folder.share(pk); err != nil && inForce.Seated(c.ID) != nil {
 		return nil // a share is missing, and nothing is thrown away until it is found
 	}
 	return c.folder.prune(pk)

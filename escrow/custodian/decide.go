@@ -1,8 +1,6 @@
 package custodian
 
 import (
-	"crypto"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,11 +102,17 @@ func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed stri
 // gets it: a case is answered once while a bundle is in force. Two programs that answer at once give the
 // answer of the first.
 func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
-	if !c.signsFor(r.inForce()) {
+	shown := r.kept.Shown
+	a.Case, a.WarrantHash, a.Bundle = shown.Case, shown.Warrant, shown.Bundle
+	if a.Custodian, a.Alternate = c.seat(r.inForce()); a.Custodian == "" {
 		return "", ErrNotInForce
 	}
-	shown := r.kept.Shown
-	a.Case, a.Custodian, a.WarrantHash, a.Bundle = shown.Case, c.ID, shown.Warrant, shown.Bundle
+	if a.Alternate != "" {
+		var err error
+		if a.Instead, err = r.standsIn(a.Custodian, a.At); err != nil {
+			return "", err
+		}
+	}
 	a.LeafIndex, a.CheckpointSize = shown.LeafIndex, r.kept.Tree.Size
 	inForce := r.inForce().Hash()
 	if inForce != a.Bundle {
@@ -131,12 +135,6 @@ func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 	return signed, err
 }
 
-// signsFor reports whether the folder's key is that of a custodian of b.
-func (c *Custodian) signsFor(b *policy.Bundle) bool {
-	print, err := c.key.Thumbprint(crypto.SHA256)
-	return err == nil && b.HasCustodianKey(base64.RawURLEncoding.EncodeToString(print))
-}
-
 // inForce is the bundle whose custodian signs.
 func (r *Review) inForce() *policy.Bundle { return r.since[len(r.since)-1] }
 
@@ -154,6 +152,7 @@ func (c *Custodian) shares(r *Review, approved map[int]bool) ([]opening.Encrypte
 	if err != nil {
 		return nil, err
 	}
+	custodian, _ := c.seat(r.inForce())
 	warrantHash := policy.Hash(r.file.Submission.Warrant)
 	var out []opening.EncryptedShare
 	for i, t := range r.file.Targets {
@@ -169,7 +168,7 @@ func (c *Custodian) shares(r *Review, approved map[int]bool) ([]opening.Encrypte
 			if err != nil {
 				return nil, err
 			}
-			sealed, err := t.SealShare(r.Warrant.Requester.DeliveryKey, warrantHash, compartment, c.ID, clearShare)
+			sealed, err := t.SealShare(r.Warrant.Requester.DeliveryKey, warrantHash, compartment, custodian, clearShare)
 			clear(clearShare)
 			if err != nil {
 				return nil, err

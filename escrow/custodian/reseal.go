@@ -46,14 +46,20 @@ func (c *Custodian) Reseal(id string, f opening.CaseFile, since []*policy.Bundle
 }
 
 func (c *Custodian) reseal(r *Review, fetch exhibit.Fetch, copies FetchCopy, put PutCopy) (done Resealed, err error) {
-	if !c.signsFor(r.inForce()) {
+	if custodian, alternate := c.seat(r.inForce()); custodian == "" || alternate != "" {
 		return done, ErrNotInForce
 	}
 	done = Resealed{Case: r.Case, Custodians: []string{}, Refused: []string{}}
 	var to []string
+	add := func(id, recipient string) {
+		if r.exhibits && id != c.ID && recipient != "" && !slices.Contains(r.since[0].Recipients(), recipient) {
+			done.Custodians, to = append(done.Custodians, id), append(to, recipient)
+		}
+	}
 	for _, seat := range r.inForce().Custodians {
-		if r.exhibits && seat.ID != c.ID && seat.Recipient != "" && !slices.Contains(r.since[0].Recipients(), seat.Recipient) {
-			done.Custodians, to = append(done.Custodians, seat.ID), append(to, seat.Recipient)
+		add(seat.ID, seat.Recipient)
+		for _, a := range seat.Alternates {
+			add(a.ID, a.Recipient)
 		}
 	}
 	if len(to) == 0 {

@@ -39,6 +39,7 @@ type Review struct {
 	Objections []Objection     `json:"objections,omitempty"` // what the persons said against it
 	Targets    []Target        `json:"targets"`              // in the order of the warrant
 	Read       bool            `json:"read"`                 // this folder has read what was published since it reviewed the case
+	Said       []Said          `json:"said,omitempty"`       // by custodians beside their decisions, with the court's answers
 	Failed     string          `json:"failed,omitempty"`     // code of the first check that did not pass: nothing can be approved
 
 	file     opening.CaseFile // what the registrar showed
@@ -74,28 +75,43 @@ func registered(since policy.Registered) string {
 	return s + "\n"
 }
 
-// String is for a person at a terminal.
+// String is for a person at a terminal, in the order of reading: who asks, what was said, why
+// it may be permitted, what was checked, and what was not and cannot be.
 func (r *Review) String() string {
 	var s strings.Builder
-	s.WriteString(r.Summary())
+	s.WriteString(r.asksFor())
+	s.WriteString("WHAT WAS SAID\n")
 	for i := range r.Targets {
 		s.WriteString(r.Target(i) + r.asks(i))
 	}
+	s.WriteString(r.grounds())
 	return s.String()
 }
 
 // Summary is what the review says of the case as a whole, for a person at a terminal.
-func (r *Review) Summary() string {
+func (r *Review) Summary() string { return r.asksFor() + r.grounds() }
+
+// asksFor says who asks for what.
+func (r *Review) asksFor() string {
 	w := r.Warrant
-	var s strings.Builder
-	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\n%s\nasked for: %s, by %s, %s\nsecret until: %s\n",
+	return "WHO ASKS\n" + document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\n%s\nasked for: %s, by %s, %s\nsecret until: %s\n",
 		r.Case, w.Kind, r.authority(), w.Jurisdiction, w.FileNumber, r.offence(),
-		asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester), w.Secrecy.Ends.UTC().Format(time.DateOnly))))
+		asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester), w.Secrecy.Ends.UTC().Format(time.DateOnly)))
+}
+
+// grounds say why it may be permitted, what was checked and what was not.
+func (r *Review) grounds() string {
+	var s strings.Builder
+	s.WriteString("WHY IT MAY BE PERMITTED\n")
+	w := r.Warrant
 	for _, said := range [][2]string{{"legal basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds},
 		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}, {"dated back, because", w.DatedBack}} {
 		if said[1] != "" || said[0] != "dated back, because" {
 			s.WriteString(said[0] + ":\n" + quoted(document.Visible(said[1])))
 		}
+	}
+	for _, said := range r.Said {
+		s.WriteString(said.String())
 	}
 	for _, n := range r.Notices {
 		s.WriteString(document.Printable("! " + n + "\n"))
@@ -103,14 +119,24 @@ func (r *Review) Summary() string {
 	for _, o := range r.Objections {
 		s.WriteString(o.String())
 	}
+	s.WriteString("WHAT THIS FOLDER CHECKED\n")
 	for _, f := range r.Findings {
 		s.WriteString(document.Printable("✓ " + f + "\n"))
 	}
 	if r.Failed != "" {
 		s.WriteString("✗ " + r.Failed + "\n")
 	}
+	s.WriteString(unchecked)
 	return s.String()
 }
+
+// unchecked is what no custodian's program can check.
+const unchecked = `WHAT IT DID NOT CHECK, AND CANNOT
+- who typed the post: the record says who enrolled under the pen name
+- whether the words are meant, true or quoted: that is for you to judge
+- whether the identity provider knew the right person
+- what the registrar says of earlier filings and of where the case stands
+`
 
 // authority is the name that the rules give who issued the order, and its id.
 func (r *Review) authority() string {
@@ -170,6 +196,7 @@ func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle,
 	if err := r.checkLog(); err != nil {
 		return nil, err
 	}
+	r.Said = Statements(id, f.Submission.Warrant, f.Said, f.Absences, since...)
 	if r.shown, err = shownIn(f, w.Requester.DeliveryKey); err != nil {
 		return nil, err
 	}
@@ -235,6 +262,7 @@ func (r *Review) judge(at time.Time) error {
 		return err
 	}
 	r.notice(d)
+	r.required(d)
 	if err := r.toldFirst(logs, d, at); err != nil {
 		return err
 	}

@@ -229,6 +229,35 @@ func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, decision strin
 	return st, err
 }
 
+// State stores what a custodian signed beside a decision, in the case that it names.
+func (c *Client) State(ctx context.Context, key jose.JSONWebKey, statement string) error {
+	s, err := opening.ParseStatementUnverified(statement)
+	if err != nil {
+		return err
+	}
+	path := PathAbsences
+	if s.Kind != opening.Absence {
+		path = Fill(PathStatements, s.Case)
+	}
+	return c.call(ctx, http.MethodPost, path, &key, Statement{statement}, nil)
+}
+
+// Said asks for what custodians said in a case, with the inquiry of its court. An answer about
+// another case is [ErrOtherAnswer]; who signed what is for opening.VerifyStatement to say.
+func (c *Client) Said(ctx context.Context, id, inquiry string) (Said, error) {
+	s, err := ask[Said](ctx, c, http.MethodPost, Fill(PathSaid, id), nil, Inquiry{inquiry})
+	if err == nil && s.Case != id {
+		return Said{}, ErrOtherAnswer
+	}
+	return s, err
+}
+
+// Absences fetches which custodians are away, as they signed it.
+func (c *Client) Absences(ctx context.Context) ([]string, error) {
+	s, err := ask[Said](ctx, c, http.MethodGet, PathAbsences, nil, nil)
+	return s.Absences, err
+}
+
 // Bundle fetches the bundle in force. Nothing of it is checked here.
 func (c *Client) Bundle(ctx context.Context) (Bundle, error) {
 	return ask[Bundle](ctx, c, http.MethodGet, PathBundle, nil, nil)

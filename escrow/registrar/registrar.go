@@ -9,6 +9,7 @@
 //	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
 //	           PUT  /v1/warrants/{case}/short-exhibits PutShortExhibits, several at once
 //	           POST /v1/authority/cases                Mine: the cases of an authority, with its key
+//	           POST /v1/warrants/{case}/statements     Said: what custodians say, with the court's key
 //	           GET  /v1/warrants/{case}/objections     Objections, encrypted to the requester and the custodians
 //	lawyer     POST /v1/notices                        Coded: what the notice of a one-time code says
 //	           POST /v1/objections                     Object
@@ -21,12 +22,15 @@
 //	           GET  /v1/cases                          Cases
 //	           GET  /v1/cases/{case}                   CaseFile
 //	           POST /v1/cases/{case}/decisions         Decide
+//	           POST /v1/cases/{case}/statements        State: a question, reasons, a recusal
+//	           POST /v1/absences                       State: when they are away
 //	           GET  /v1/ceremonies/{plan}/messages     CeremonyMessages
 //	           POST /v1/ceremonies/{plan}/messages     Say
 //	anyone     GET  /v1/ceremonies/{plan}/transcript   Transcript
 //	           GET  /v1/bundle                         Bundle
 //	           GET  /v1/bundles/{hash}                 BundleByHash: the bytes that were endorsed
 //	           GET  /v1/bundles/{hash}/endorsements    and by whom
+//	           GET  /v1/absences                       Absences of custodians that are not over
 //	           GET  /v1/platforms                      Platforms: the registry, a page of it
 //	           GET  /v1/platforms/{platform}           Platform: the records of one, a page of them
 //	           GET  /log/…                             see package proof
@@ -74,6 +78,9 @@ const (
 	PathCase       = "/v1/cases/:case"
 	PathDecisions  = "/v1/cases/:case/decisions"
 	PathMine       = "/v1/authority/cases"
+	PathStatements = "/v1/cases/:case/statements"
+	PathSaid       = "/v1/warrants/:case/statements"
+	PathAbsences   = "/v1/absences"
 	PathMessages   = "/v1/ceremonies/:plan/messages"
 	PathTranscript = "/v1/ceremonies/:plan/transcript"
 	PathLog        = "/log" // the public log, c2sp.org/tlog-tiles
@@ -178,7 +185,7 @@ type CaseStatus struct {
 	Stopped bool `json:"stopped,omitempty"`
 
 	// In the lists that a custodian and an authority ask for: what is known without the warrant,
-	// and what the case is to them.
+	// and what the case is to them: disclose.Yours, and so on.
 	Kind      string            `json:"kind,omitempty"`
 	Authority string            `json:"authority,omitempty"` // id
 	PenNames  int               `json:"pen_names,omitempty"` // as filed
@@ -392,6 +399,18 @@ type Cases struct {
 // Decision carries a custodian's signed answer: opening.SignApproval.
 type Decision struct {
 	Decision string `json:"decision"`
+}
+
+// Statement carries what a custodian signed beside a decision: opening.SignStatement.
+type Statement struct {
+	Statement string `json:"statement"`
+}
+
+// Said is what custodians said beside their decisions in a case, and which of them are away.
+type Said struct {
+	Case     string         `json:"case,omitempty"`
+	Said     []opening.Said `json:"said,omitempty"`     // opening.VerifyStatement
+	Absences []string       `json:"absences,omitempty"` // likewise
 }
 
 // Bundle is the bundle in force, byte for byte what was endorsed: its hash is

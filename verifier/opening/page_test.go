@@ -64,7 +64,7 @@ func muchToSay(letters string) CourtCertificate {
 		FileNumber: say("TC 118 of 2026", 200), LegalBasis: say("Investigatory Powers Act 2016, Part 3", 4000), Offence: say("Threats to kill", 200), Statute: say("OAPA 1861, s. 16", 200),
 		Grounds: say("The post in evidence.", 4000), Requester: say("DS R. Amari", 200), For: say("Thornley Police", 200), Fields: []string{"name", "address", say("email", 200)},
 		Issued: at, Recorded: "2026-03-02T12:00:00Z", Rules: []Rule{{"production", say("A judicial authority may have named pen names opened", 200)}},
-		Agreed: []Agreed{{"alba", say("Alba Rossi", 200), say("Ombudsman", 200)}, {"bruno", say("Bruno Keller", 200), say("Bar Association", 200)}},
+		Agreed: []Agreed{{ID: "alba", Name: say("Alba Rossi", 200), Organisation: say("Ombudsman", 200)}, {ID: "bruno", Name: say("Bruno Keller", 200), Organisation: say("Bar Association", 200)}},
 		Proofs: Certificate{Warrant: digest, Package: digest, Bundle: digest, Log: say("penname.example/log", 200), Recorded: 123456}}
 	if letters != "" {
 		s.Proofs.Stolen, s.Proofs.BadShares = []string{say("", 300), say("", 300)}, []string{say("", 200)}

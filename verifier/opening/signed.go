@@ -80,6 +80,7 @@ type Agreed struct {
 	ID           string `json:"id"`
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
+	Alternate    string `json:"alternate,omitempty"` // name of the alternate who decided in their stead
 }
 
 // Person is one target of the order: who enrolled under that pen name, never who typed.
@@ -224,7 +225,10 @@ func (o *Opening) agreed() (all []Agreed) {
 	for _, t := range o.Targets {
 		for _, a := range t.Approvals {
 			c := o.Signers[a.Signers()].Custodian(a.Custodian)
-			who := Agreed{a.Custodian, c.Name, c.Organisation}
+			who := Agreed{ID: a.Custodian, Name: c.Name, Organisation: c.Organisation}
+			if x := c.Alternate(a.Alternate); x != nil {
+				who.Alternate = x.Name
+			}
 			if !slices.Contains(all, who) {
 				all = append(all, who)
 			}
@@ -238,7 +242,11 @@ func (s CourtCertificate) names(ids []string) string {
 	var said []string
 	for _, a := range s.Agreed {
 		if slices.Contains(ids, a.ID) {
-			said = append(said, fmt.Sprintf("%s, %s", a.Name, a.Organisation))
+			by := ""
+			if a.Alternate != "" {
+				by = ", by their alternate " + a.Alternate
+			}
+			said = append(said, fmt.Sprintf("%s, %s%s", a.Name, a.Organisation, by))
 		}
 	}
 	return strings.Join(said, "; ")

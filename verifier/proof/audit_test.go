@@ -211,6 +211,8 @@ func TestFoundO3TheQuorumOfARule(t *testing.T) {
 		index      int64
 		code       string // "": nothing is found
 	}{
+		"two, and the rules require the third":     {[]proof.Leaf{bundleLeaf(2), says(2), a, b, authorised}, true, 4, proof.FindingQuorum},
+		"two, with whom the rules require":         {[]proof.Leaf{bundleLeaf(2), says(2), a, c, authorised}, true, 0, ""},
 		"three of three":                           {[]proof.Leaf{bundleLeaf(1), says(3), a, b, c, authorised}, true, 0, ""},
 		"two of three":                             {[]proof.Leaf{bundleLeaf(1), says(3), a, b, authorised}, true, 4, proof.FindingQuorum},
 		"the threshold, from an old leaf":          {[]proof.Leaf{bundleLeaf(1), says(0), a, b, authorised}, false, 0, ""},
@@ -222,16 +224,20 @@ func TestFoundO3TheQuorumOfARule(t *testing.T) {
 			w := newWorld(t)
 			for i, l := range x.leaves {
 				if l.Bundle != "" {
-					l.Bundle = bundleLeaf(1).Bundle
+					l.Bundle = x.leaves[0].Bundle
 				}
 				l.Day = "2026-11-20"
 				x.leaves[i] = l
 			}
 			w.add(x.leaves...)
 			o := options()
-			o.Rules = func(string) (proof.Rules, bool) {
+			o.Rules = func(bundle string) (proof.Rules, bool) {
 				r, _ := rules("")
 				r.SaysQuorum = x.saysQuorum
+				if bundle == bundleLeaf(2).Bundle { // the third of them is a judge
+					r.Required = []proof.Required{{OffenceClasses: []string{recorded.OffenceClass}, Role: "judge", Organisations: 2}, {Offences: []string{"another"}, Role: "bishop"}}
+					r.Seats = map[string]proof.Seat{custodians[0]: {Organisation: "a"}, custodians[1]: {Organisation: "b"}, custodians[2]: {Role: "judge", Organisation: "c"}}
+				}
 				return r, true
 			}
 			r, err := w.log.Audit(t.Context(), w.tiles(w.files()), o)

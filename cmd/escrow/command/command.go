@@ -97,7 +97,7 @@ func newRoot(p *program) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
 	root.PersistentFlags().StringVar(&p.caFile, "ca-file", "", "PEM file of certificate authorities that count for servers beside this machine's")
-	root.AddCommand(warrant(p), openings(p), custodians(p), bundles(p), log(p), platform(p), evidence(p), key(p), notice(p))
+	root.AddCommand(warrant(p), openings(p), custodians(p), bundles(p), log(p), platform(p), evidence(p), key(p), notice(p), version(p))
 	return root
 }
 

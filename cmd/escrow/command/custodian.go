@@ -28,7 +28,7 @@ type home struct {
 func custodians(p *program) *cobra.Command {
 	h := &home{program: p}
 	c := group("custodian", "Check cases on your own machine and release shares",
-		custodianList(h), custodianReview(h), custodianApprove(h), custodianRefuse(h), custodianReseal(h),
+		custodianList(h), custodianReview(h), custodianApprove(h), custodianRefuse(h), custodianAsk(h), custodianRecuse(h), custodianAway(h), custodianDeputise(h), custodianReceive(h), custodianReseal(h),
 		endorsement(h, "escrow custodian endorse bundle.json"), custodianWitness(h),
 		custodianInit(h), custodianPassphrase(h), custodianCard(h), custodianCeremony(h))
 	h.flags(c)
@@ -107,7 +107,7 @@ func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since [
 // answer gives a custodian's answer in a case: the one that the folder has signed
 // already, unless the answers of a file are others, or what sign makes of the case as it was
 // reviewed. It prints the review, what was signed and the case as it stands then.
-func (h *home) answer(ctx context.Context, id, decision, reason string, answers []custodian.Answer, sign func(seat, *custodian.Review) (string, error)) error {
+func (h *home) answer(ctx context.Context, id, decision, reason, text string, answers []custodian.Answer, sign func(seat, *custodian.Review) (string, error)) error {
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
@@ -138,6 +138,13 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, answers 
 	said, err := custodian.Says(signed)
 	if err != nil {
 		return err
+	}
+	if text != "" { // before the decision: it cannot be given without the words that belong to it
+		_, err := c.say(ctx, h, id, opening.Reasons, text)
+		var said *registrar.Problem
+		if err != nil && !(errors.As(err, &said) && said.Code == "statement.said") { // in an attempt before
+			return err
+		}
 	}
 	st, err := c.client.Decide(ctx, c.Key(), signed)
 	if err != nil {

@@ -40,7 +40,7 @@ platform, answers (yes or no to each question, separated by spaces) and reason, 
 A target with a reason is declined, also where every answer is yes; a no needs a reason.`
 
 func custodianApprove(h *home) *cobra.Command {
-	var file, folder string
+	var file, folder, text string
 	var sure bool
 	c := leaf("approve CASE", "Answer what is asked about each target of a case that you reviewed, and release a share for each that you approve",
 		"escrow custodian approve CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
@@ -54,7 +54,7 @@ func custodianApprove(h *home) *cobra.Command {
 			if err := h.canConfirm(sure); err != nil {
 				return err
 			}
-			return h.answer(ctx, args[0], opening.Approve, "", answers, func(c seat, r *custodian.Review) (string, error) {
+			return h.answer(ctx, args[0], opening.Approve, "", text, answers, func(c seat, r *custodian.Review) (string, error) {
 				if err := r.Approvable(h.Now()); err != nil {
 					return "", err
 				}
@@ -80,6 +80,7 @@ func custodianApprove(h *home) *cobra.Command {
 	c.Long = answersHelp
 	c.Flags().StringVar(&file, "answers", "", "file with the answers, - for the standard input, instead of the questions: see above")
 	addYes(c, &sure)
+	addText(c, &text)
 	addExhibitsTo(c, &folder)
 	return c
 }

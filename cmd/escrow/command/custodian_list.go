@@ -14,41 +14,55 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
-	"github.com/penname/penname/verifier/opening"
 )
 
-// waiting is a case that waits for custodians: the registrar's list, what the order in it
-// says, and what this folder did about it.
+// waiting is a case that waits for custodians, as the registrar lists it, and what this folder
+// did about it.
 type waiting struct {
 	registrar.CaseStatus
-	Kind      string    `json:"kind,omitempty"` // of the warrant, as the next three; absent: the registrar does not show it
-	Authority string    `json:"authority,omitempty"`
-	Offence   string    `json:"offence,omitempty"`   // its id, or that of its class
-	PenNames  int       `json:"pen_names,omitempty"` // that it is about
-	Due       time.Time `json:"due"`                 // the first date that is not met yet: until when the custodians answer
-	What      string    `json:"what,omitempty"`      // happens then
-	Reviewed  time.Time `json:"reviewed,omitzero"`   // by this folder
-	Answered  time.Time `json:"answered,omitzero"`   // by this folder
+	Due      time.Time `json:"due"`               // the first date that is not met yet
+	What     string    `json:"what,omitempty"`    // happens then
+	Reviewed time.Time `json:"reviewed,omitzero"` // by this folder
+	Answered time.Time `json:"answered,omitzero"` // by this folder
 }
 
-func (w waiting) String() string {
+// waitsWords say what a case that does not wait for who asks is to them.
+var waitsWords = map[string]string{
+	"answered": "you, or who shares your seat, answered it", "recused": "you recused yourself", "stopped": "newer rules stop it",
+	"standby": "it waits for the custodian for whom you step in",
+}
+
+// at is for a person at a terminal, with the time that is left at now.
+func (w waiting) at(now time.Time) string {
 	s := w.Case + "\n  "
 	if w.Kind == policy.Emergency {
 		s += "EMERGENCY, "
 	} else if w.Kind != "" {
 		s += w.Kind + ", "
 	}
-	s += fmt.Sprintf("due %s UTC%s; %s", w.Due.UTC().Format("2006-01-02 15:04"), said(" (", w.What, ")"), w.Custodians())
+	s += fmt.Sprintf("due %s UTC%s%s; %s", w.Due.UTC().Format("2006-01-02 15:04"), left(w.Due.Sub(now)), said(" (", w.What, ")"), w.Custodians())
 	switch {
 	case !w.Answered.IsZero():
 		s += "; you answered on " + w.Answered.Format(time.DateOnly)
 	case !w.Reviewed.IsZero():
 		s += "; you reviewed it on " + w.Reviewed.Format(time.DateOnly)
 	}
+	s += said("\n  ", waitsWords[w.Waits], "")
 	if w.Authority != "" {
-		s += fmt.Sprintf("\n  %s; %s; pen names: %d", w.Authority, w.Offence, w.PenNames)
+		s += fmt.Sprintf("\n  %s; pen names: %d", w.Authority, w.PenNames)
 	}
 	return s + "\n"
+}
+
+// left is how much time is left.
+func left(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ", which is past"
+	case d < 72*time.Hour:
+		return fmt.Sprintf(", %d hours left", int(d.Hours()))
+	}
+	return fmt.Sprintf(", %d days left", int(d.Hours()/24))
 }
 
 func said(before, text, behind string) string {
@@ -58,28 +72,14 @@ func said(before, text, behind string) string {
 	return before + text + behind
 }
 
-// waits adds to an entry of the list what the case says. A case that cannot be fetched keeps
-// its place in the list: reviewing it says why.
-func waits(ctx context.Context, c *custodian.Custodian, r *registrar.Client, listed registrar.CaseStatus) (w waiting, err error) {
-	w = waiting{CaseStatus: listed, Due: listed.Expires, What: opening.DeadlineExpiry}
-	if w.Reviewed, w.Answered, err = c.Did(listed.Case); err != nil {
-		return w, err
+// waits adds to an entry of the list what this folder did.
+func waits(c *custodian.Custodian, listed registrar.CaseStatus) (w waiting, err error) {
+	w = waiting{CaseStatus: listed, Due: listed.Expires}
+	if listed.Next != nil {
+		w.Due, w.What = listed.Next.At, listed.Next.What
 	}
-	f, err := r.CaseFile(ctx, c.Key(), listed.Case)
-	if err != nil {
-		return w, ctx.Err()
-	}
-	order, err := policy.ParseUnverified(f.Submission.Warrant)
-	if err != nil {
-		return w, err
-	}
-	w.Kind, w.Authority, w.Offence, w.PenNames = order.Kind, order.Authority, cmp.Or(order.OffenceID, order.OffenceClass), len(order.Targets)
-	for _, d := range f.Deadlines {
-		if !d.Met && d.At.Before(w.Due) {
-			w.Due, w.What = d.At, d.What
-		}
-	}
-	return w, nil
+	w.Reviewed, w.Answered, err = c.Did(listed.Case)
+	return w, err
 }
 
 // byUrgency has emergencies in front, and then what is due first.
@@ -95,7 +95,8 @@ func byUrgency(a, b waiting) int {
 
 func custodianList(h *home) *cobra.Command {
 	var from string
-	cmd := leaf("list", "List the cases that wait for custodians, emergencies in front, then the one whose answer is due first", "escrow custodian list", cobra.NoArgs,
+	var every bool
+	cmd := leaf("list", "List the cases that wait for you, emergencies in front, then the one that is due first", "escrow custodian list", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
 			c, err := h.open(ctx)
 			if err != nil {
@@ -110,11 +111,16 @@ func custodianList(h *home) *cobra.Command {
 				return err
 			}
 			out := struct {
-				Cases []waiting `json:"cases"`
-				Next  string    `json:"next,omitempty"` // where the next page begins
-			}{[]waiting{}, page.Next}
+				Cases  []waiting `json:"cases"`
+				Others int       `json:"others,omitempty"` // on this page, that do not wait for you
+				Next   string    `json:"next,omitempty"`   // where the next page begins
+			}{Cases: []waiting{}, Next: page.Next}
 			for _, listed := range page.Cases {
-				w, err := waits(ctx, c, r, listed)
+				if waitsWords[listed.Waits] != "" && !every {
+					out.Others++
+					continue
+				}
+				w, err := waits(c, listed)
 				if err != nil {
 					return err
 				}
@@ -123,16 +129,23 @@ func custodianList(h *home) *cobra.Command {
 			slices.SortStableFunc(out.Cases, byUrgency)
 			var text strings.Builder
 			for _, w := range out.Cases {
-				text.WriteString(w.String())
+				text.WriteString(w.at(h.Now()))
 			}
 			if len(out.Cases) == 0 {
-				text.WriteString("nothing waits for you")
+				text.WriteString("nothing waits for you\n")
+			}
+			if out.Others > 0 {
+				fmt.Fprintf(&text, "not for you now: %d, shown with --all\n", out.Others)
 			}
 			if out.Next != "" {
 				fmt.Fprintf(&text, "more wait: escrow custodian list --from %s\n", out.Next)
 			}
-			return h.print(out, document.Printable(text.String()))
+			return h.print(out, document.Printable(strings.TrimSuffix(text.String(), "\n")))
 		})
+	cmd.Long = "The registrar says what a case is to you; a case that it leaves out, or invents, is found in the review and\n" +
+		"in the public log. With --all it lists those too that you have answered or recused yourself in, that newer\n" +
+		"rules stop, and, for an alternate, those whose custodian is there."
 	cmd.Flags().StringVar(&from, "from", "", "go on where the page before ended, which named the place")
+	cmd.Flags().BoolVar(&every, "all", false, "also those that do not wait for you now")
 	return cmd
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func custodianRefuse(h *home) *cobra.Command {
-	var reason string
+	var reason, text string
 	var sure bool
 	c := leaf("refuse CASE", "Decline a case that you reviewed, with a reason that goes into the public log",
 		"escrow custodian refuse CASE --reason disproportionate", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
@@ -25,7 +25,7 @@ func custodianRefuse(h *home) *cobra.Command {
 			if err := h.canConfirm(sure); err != nil {
 				return err
 			}
-			return h.answer(ctx, args[0], opening.Decline, reason, nil, func(c seat, r *custodian.Review) (string, error) {
+			return h.answer(ctx, args[0], opening.Decline, reason, text, nil, func(c seat, r *custodian.Review) (string, error) {
 				shown := fmt.Sprintf("\nThis is signed and sent for case %s:\n  all %d targets: decline, %s (%s)\n", r.Case, len(r.Targets), reason, reasonWords[reason])
 				if err := h.confirm(ctx, sure, r.Summary()+document.Printable(shown)+lastWords); err != nil {
 					return "", err
@@ -34,6 +34,7 @@ func custodianRefuse(h *home) *cobra.Command {
 			})
 		})
 	addYes(c, &sure)
+	addText(c, &text)
 	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(policy.DeclineReasons, ", "))
 	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(policy.DeclineReasons, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
 	return c

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -27,6 +28,8 @@ type watch struct {
 
 func warrantStatus(p *program) *cobra.Command {
 	var f watch
+	var by signer
+	var revocation []string
 	c := leaf("status CASE", "Say where a case and each of its targets stands, and until when what is to be done", "escrow warrant status CASE --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			if f.until != "" && !slices.Contains(registrar.CaseStates, f.until) {
@@ -50,12 +53,28 @@ func warrantStatus(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(all, all.at(p.Now()))
+			if !by.given() {
+				return p.print(all, all.at(p.Now()))
+			}
+			said, err := p.statementsFor(ctx, args[0], by, revocation)
+			if err != nil {
+				return err
+			}
+			var text strings.Builder
+			for _, s := range said {
+				text.WriteString("\n" + strings.TrimSuffix(s.String(), "\n"))
+			}
+			return p.print(struct {
+				caseStatus
+				Said []custodian.Said `json:"said"`
+			}{all, said}, all.at(p.Now())+text.String())
 		})
 	c.Long = "Says where a case stands. With --watch it goes on until the case ends, or has come to the state of\n" +
 		"--until, and prints a line for each change; a registrar that is away for a while is asked again.\n" +
 		"Exit codes with --watch: 0 the case has ended, or has come to that state; 1 it has ended in another,\n" +
 		"or there is no such case; 130 interrupted. The states: " + strings.Join(registrar.CaseStates, ", ") + "."
+	by.add(c, "key", "the court's secret signing key, which shows what custodians ask and say to the court as well")
+	addRevocation(c, &revocation)
 	c.Flags().BoolVar(&f.on, "watch", false, "go on until the case ends, and print a line for each change")
 	c.Flags().StringVar(&f.until, "until", "", "with --watch: end when the case has come to this state")
 	c.Flags().DurationVar(&f.every, "every", 15*time.Second, "with --watch: how long to wait before asking again")

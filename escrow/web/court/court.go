@@ -43,7 +43,7 @@ var (
 	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
-	inquiry   = document.Bounds{Bytes: 3<<20 + 4<<10, Values: 16, Text: 3 << 20} // with lists of revoked certificates
+	inquiry   = document.Bounds{Bytes: 3<<20 + 4<<10, Values: 64, Text: 3 << 20} // with certificates and lists of revoked ones
 	ofCode    = document.Bounds{Bytes: 1 << 10, Values: 4, Text: 256}
 	objection = document.Bounds{Bytes: 180 << 10, Values: 8, Text: 176 << 10} // policy.MaxObjection in base64
 
@@ -107,8 +107,18 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodPost, registrar.PathNotices, ofCode, codes, s.coded)
 	edge.Handle(http.MethodPost, registrar.PathObject, objection, codes, s.object)
 	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, web.Rate{}, s.custodian(s.waitingCases))
-	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, web.Rate{}, s.custodian(edge.Weighing(s.reviewCase)))
+	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, web.Rate{}, s.custodian(s.weighed(s.reviewCase)))
 	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, web.Filing, s.custodian(s.decideCase))
+	edge.Handle(http.MethodPost, registrar.PathStatements, statement, web.Filing, s.custodian(func(w http.ResponseWriter, r *http.Request, _ seat) error {
+		return s.say(w, r, func(signed string) error {
+			return s.Registrar.Say(r.Context(), r.PathValue(registrar.ParamCase), signed)
+		})
+	}))
+	edge.Handle(http.MethodPost, registrar.PathAbsences, statement, web.Filing, s.custodian(func(w http.ResponseWriter, r *http.Request, _ seat) error {
+		return s.say(w, r, func(signed string) error { return s.Registrar.Announce(r.Context(), signed) })
+	}))
+	edge.Handle(http.MethodGet, registrar.PathAbsences, web.NoBody, web.Rate{}, s.absences)
+	edge.Handle(http.MethodPost, registrar.PathSaid, inquiry, web.Filing, s.said)
 	edge.Handle(http.MethodGet, registrar.PathLog+"/*", web.NoBody, web.Rate{}, func(w http.ResponseWriter, r *http.Request) error {
 		http.StripPrefix(registrar.PathLog, s.LogTiles).ServeHTTP(w, r)
 		return nil
@@ -199,8 +209,10 @@ func writeRecords(w http.ResponseWriter, r *http.Request, p registrar.Platforms)
 
 // listed is what a list says of a case, to custodians.
 func listed(c disclose.Summary) registrar.CaseStatus {
+	next := c.Next()
 	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Decided: c.Decided(), Quorum: c.Quorum,
-		Leaf: c.Leaf, Bundle: c.Bundle, SecrecyEnd: c.SecrecyEnds, Expires: c.Expires}
+		Leaf: c.Leaf, Bundle: c.Bundle, SecrecyEnd: c.SecrecyEnds, Expires: c.Expires,
+		Kind: c.Kind, Authority: c.Authority, PenNames: c.Targets, Next: &next}
 }
 
 // countsOf is what whoever knows the id of a case may learn.
@@ -488,11 +500,21 @@ func digestOf(r *http.Request, param string) (digest [32]byte, ok bool) {
 	return digest, err == nil && n == 32 && len(text) == 64
 }
 
-// custodian lets only a custodian of the bundle in force pass: the request
+// seat is who asks: a custodian, or an alternate of theirs.
+type seat struct{ custodian, alternate string }
+
+// weighed is [web.Server.Weighing] of what custodians alone are served.
+func (s *side) weighed(next func(http.ResponseWriter, *http.Request, seat) error) func(http.ResponseWriter, *http.Request, seat) error {
+	return func(w http.ResponseWriter, r *http.Request, who seat) error {
+		return s.edge.Weighing(func(w http.ResponseWriter, r *http.Request) error { return next(w, r, who) })(w, r)
+	}
+}
+
+// custodian lets only a custodian of the bundle in force, or an alternate of theirs, pass: the request
 // carries a DPoP proof (RFC 9449, 4.2) by the key that the bundle names. A
 // proof is for one request: method, address and time are signed, its id is
 // used up.
-func (s *side) custodian(next web.Handler) web.Handler {
+func (s *side) custodian(next func(http.ResponseWriter, *http.Request, seat) error) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		proofs := r.Header.Values("DPoP")
 		if len(proofs) != 1 { // RFC 9449, 4.3: not more than one DPoP header
@@ -508,7 +530,8 @@ func (s *side) custodian(next web.Handler) web.Handler {
 		if err != nil {
 			return err
 		}
-		if !b.HasCustodianKey(p.JKT) {
+		who := seat{}
+		if who.custodian, who.alternate = b.SeatOfKey(p.JKT); who.custodian == "" {
 			return policy.ErrUnknownCustodian
 		}
 		first, err := s.SingleUse.Use(r.Context(), sha256.Sum256([]byte("dpop\x00"+p.JKT+"\x00"+p.ID)), s.edge.Now().Add(2*time.Minute))
@@ -518,22 +541,23 @@ func (s *side) custodian(next web.Handler) web.Handler {
 		if !first {
 			return token.ErrProofReplayed
 		}
-		return next(w, r)
+		return next(w, r, who)
 	}
 }
 
-func (s *side) waitingCases(w http.ResponseWriter, r *http.Request) error {
+func (s *side) waitingCases(w http.ResponseWriter, r *http.Request, who seat) error {
 	var from disclose.Cursor
 	if err := from.UnmarshalText([]byte(r.URL.Query().Get(registrar.ParamFrom))); err != nil {
 		return err
 	}
-	waiting, next, err := s.Registrar.Waiting(r.Context(), from)
+	waiting, yours, next, err := s.Registrar.WaitingFor(r.Context(), who.custodian, who.alternate, from)
 	if err != nil {
 		return err
 	}
 	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(waiting)), Next: next.String()}
 	for i, c := range waiting {
 		list.Cases[i] = listed(c)
+		list.Cases[i].Waits = yours[i]
 	}
 	return web.WriteJSON(w, http.StatusOK, list)
 }
@@ -588,7 +612,7 @@ func mine(c disclose.Own) registrar.CaseStatus {
 	return st
 }
 
-func (s *side) reviewCase(w http.ResponseWriter, r *http.Request) error {
+func (s *side) reviewCase(w http.ResponseWriter, r *http.Request, _ seat) error {
 	f, err := s.Registrar.Review(r.Context(), r.PathValue(registrar.ParamCase))
 	if err != nil {
 		return err
@@ -596,7 +620,7 @@ func (s *side) reviewCase(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, f)
 }
 
-func (s *side) decideCase(w http.ResponseWriter, r *http.Request) error {
+func (s *side) decideCase(w http.ResponseWriter, r *http.Request, _ seat) error {
 	var in registrar.Decision
 	if err := web.ReadJSON(r, &in); err != nil {
 		return err
