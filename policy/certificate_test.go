@@ -465,6 +465,33 @@ func TestLinesOfCertificates(t *testing.T) {
 	}
 }
 
+// An inquiry is signed as a warrant is: with a certificate too, which is not revoked now.
+func TestAnInquiryWithACertificate(t *testing.T) {
+	c := newCertified(t)
+	k, err := document.CertifiedKey(c.key, []*x509.Certificate{c.leaf, c.between.Certificate}, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		lists []string
+		at    time.Time
+		want  bool
+	}{
+		"not revoked":  {[]string{c.between.list(t), c.root.list(t)}, now, true},
+		"revoked":      {[]string{c.between.list(t, revoking(c.leaf, now.Add(-time.Hour))), c.root.list(t)}, now, false},
+		"nobody knows": {nil, now, false},
+		"asked before": {[]string{c.between.list(t), c.root.list(t)}, now.Add(time.Hour), false},
+	} {
+		raw, err := SignInquiry(k, Inquiry{At: now, Audience: c.bundle.Registrar, Authority: "crown-court", ID: name, Revocation: x.lists})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q, err := c.bundle.VerifyInquiry(raw, x.at); (err == nil) != x.want || err == nil && q.Authority != "crown-court" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // BenchmarkCertificate is a decision about an order that a certificate signed, with lists for
 // the two of its chain, beside one about the same order that a JWK signed.
 func BenchmarkCertificate(b *testing.B) {

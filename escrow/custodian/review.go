@@ -263,7 +263,7 @@ func (r *Review) judge(at time.Time) error {
 	}
 	r.notice(d)
 	r.required(d)
-	if err := r.toldFirst(logs, d, at); err != nil {
+	if err := r.toldFirst(d, at); err != nil {
 		return err
 	}
 	if err := r.judgeTargets(d); err != nil {

@@ -80,7 +80,7 @@ type Agreed struct {
 	ID           string `json:"id"`
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
-	Alternate    string `json:"alternate,omitempty"` // name of the alternate who decided in their stead
+	Alternate    string `json:"alternate,omitempty"` // name of who answered in their place; "": they did themselves
 }
 
 // Person is one target of the order: who enrolled under that pen name, never who typed.
@@ -226,8 +226,8 @@ func (o *Opening) agreed() (all []Agreed) {
 		for _, a := range t.Approvals {
 			c := o.Signers[a.Signers()].Custodian(a.Custodian)
 			who := Agreed{ID: a.Custodian, Name: c.Name, Organisation: c.Organisation}
-			if x := c.Alternate(a.Alternate); x != nil {
-				who.Alternate = x.Name
+			if i := slices.IndexFunc(c.Alternates, func(o policy.Alternate) bool { return o.ID == a.Alternate }); i >= 0 {
+				who.Alternate = c.Alternates[i].Name
 			}
 			if !slices.Contains(all, who) {
 				all = append(all, who)
@@ -242,11 +242,11 @@ func (s CourtCertificate) names(ids []string) string {
 	var said []string
 	for _, a := range s.Agreed {
 		if slices.Contains(ids, a.ID) {
-			by := ""
+			who := fmt.Sprintf("%s, %s", a.Name, a.Organisation)
 			if a.Alternate != "" {
-				by = ", by their alternate " + a.Alternate
+				who += ", by their alternate " + a.Alternate
 			}
-			said = append(said, fmt.Sprintf("%s, %s%s", a.Name, a.Organisation, by))
+			said = append(said, who)
 		}
 	}
 	return strings.Join(said, "; ")

@@ -45,7 +45,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"nosuch", 2, `there is no command "escrow nosuch"`},
 		{"warant", 2, "did you mean escrow warrant?"},
-		{"warrant nosuch", 2, "escrow warrant --help explains annul, answer, check, deleted, extend, file, keygen, list, new, open, redeliver, rule, secrecy, sign, status"},
+		{"warrant nosuch", 2, "escrow warrant --help explains annul, answer, check, deleted, extend, file, keygen, list, new, objections, open, redeliver, rule, secrecy, sign, status"},
 		{"warrant", 2, "say which: escrow warrant --help explains"},
 		{"custodian nosuch", 2, `there is no command "escrow custodian nosuch"`},
 		{"custodian witness nosuch", 2, `there is no command "escrow custodian witness nosuch"`},

@@ -248,6 +248,15 @@ func TestNewWarrantSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A program that answers the same for ever does not ask for ever.
+func TestNewWarrantDoesNotAskForEver(t *testing.T) {
+	c := newClerk(t)
+	_, errs, code := c.run(t.Context(), func(string) (string, error) { return "yes", nil }, newArgs...)
+	if code != 1 || !strings.Contains(errs, "draft.") || len(c.asked) != maxWrong {
+		t.Error(code, errs, len(c.asked))
+	}
+}
+
 // What the rules refuse is said at the end, with the question to answer anew.
 func TestNewWarrantThatTheRulesRefuse(t *testing.T) {
 	c := newClerk(t)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/registrar"
@@ -38,8 +40,18 @@ func (u *used) Use(_ context.Context, id [32]byte, _ time.Time) (bool, error) {
 	return first, nil
 }
 
-// An authority lists its own cases, with its key, a page at a time, and nobody else does.
-func TestAnAuthorityListsItsCases(t *testing.T) {
+// authoritySide is the disclosing side under rules with two courts.
+type authoritySide struct {
+	world    *openingtest.World
+	store    *disclosetest.Memory
+	srv      *httptest.Server
+	client   *registrar.Client
+	tribunal jose.JSONWebKey
+	now      time.Time
+}
+
+func newAuthoritySide(t *testing.T) *authoritySide {
+	t.Helper()
 	srv := httptest.NewUnstartedServer(nil)
 	origin := "http://" + srv.Listener.Addr().String()
 	tribunal, err := document.NewKey()
@@ -74,8 +86,14 @@ func TestAnAuthorityListsItsCases(t *testing.T) {
 	Mount(edge, Config{Registrar: &disclose.Registrar{Cases: store, Rules: rules, Now: clock}, Board: &disclose.Board{}, SingleUse: &used{seen: map[[32]byte]bool{}}})
 	srv.Config.Handler = edge
 	srv.Start()
-	defer srv.Close()
-	c := &registrar.Client{Server: origin, HTTP: srv.Client(), Now: clock}
+	t.Cleanup(srv.Close)
+	return &authoritySide{w, store, srv, &registrar.Client{Server: origin, HTTP: srv.Client(), Now: clock}, tribunal, now}
+}
+
+// An authority lists its own cases, with its key, a page at a time, and nobody else does.
+func TestAnAuthorityListsItsCases(t *testing.T) {
+	s := newAuthoritySide(t)
+	w, store, srv, c, tribunal, now, origin := s.world, s.store, s.srv, s.client, s.tribunal, s.now, s.client.Server
 
 	own := make(map[string]string) // hashes of warrants
 	for i := range 60 {
