@@ -11,7 +11,6 @@ import (
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
-	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
@@ -164,11 +163,19 @@ func custodianReceive(h *home) *cobra.Command {
 }
 
 // statementsFor shows the court of a case what custodians say to it.
-func (p *program) statementsFor(ctx context.Context, id, keyFile string) ([]custodian.Said, error) {
-	k, err := secretfile.ReadKey(keyFile)
+func (p *program) statementsFor(ctx context.Context, id string, by signer, revocation []string) ([]custodian.Said, error) {
+	if err := by.needed("key"); err != nil {
+		return nil, err
+	}
+	lists, err := p.revocationLists(revocation)
 	if err != nil {
 		return nil, err
 	}
+	k, done, err := by.open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	r, err := p.registrar()
 	if err != nil {
 		return nil, err
@@ -181,7 +188,7 @@ func (p *program) statementsFor(ctx context.Context, id, keyFile string) ([]cust
 	if err != nil {
 		return nil, err
 	}
-	inquiry, err := policy.SignInquiry(k, policy.Inquiry{At: p.Now(), Audience: b.Registrar, Authority: a.ID, Case: id, ID: rand.Text()})
+	inquiry, err := policy.SignInquiry(k, policy.Inquiry{At: p.Now(), Audience: b.Registrar, Authority: a.ID, Case: id, ID: rand.Text(), Revocation: lists})
 	if err != nil {
 		return nil, err
 	}

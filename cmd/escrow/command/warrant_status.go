@@ -28,7 +28,8 @@ type watch struct {
 
 func warrantStatus(p *program) *cobra.Command {
 	var f watch
-	var key string
+	var by signer
+	var revocation []string
 	c := leaf("status CASE", "Say where a case and each of its targets stands, and until when what is to be done", "escrow warrant status CASE --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			if f.until != "" && !slices.Contains(registrar.CaseStates, f.until) {
@@ -52,10 +53,10 @@ func warrantStatus(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if key == "" {
+			if !by.given() {
 				return p.print(all, all.at(p.Now()))
 			}
-			said, err := p.statementsFor(ctx, args[0], key)
+			said, err := p.statementsFor(ctx, args[0], by, revocation)
 			if err != nil {
 				return err
 			}
@@ -72,7 +73,8 @@ func warrantStatus(p *program) *cobra.Command {
 		"--until, and prints a line for each change; a registrar that is away for a while is asked again.\n" +
 		"Exit codes with --watch: 0 the case has ended, or has come to that state; 1 it has ended in another,\n" +
 		"or there is no such case; 130 interrupted. The states: " + strings.Join(registrar.CaseStates, ", ") + "."
-	c.Flags().StringVar(&key, "key", "", "file with the court's secret signing key: shows what custodians ask and say to the court as well")
+	by.add(c, "key", "the court's secret signing key, which shows what custodians ask and say to the court as well")
+	addRevocation(c, &revocation)
 	c.Flags().BoolVar(&f.on, "watch", false, "go on until the case ends, and print a line for each change")
 	c.Flags().StringVar(&f.until, "until", "", "with --watch: end when the case has come to this state")
 	c.Flags().DurationVar(&f.every, "every", 15*time.Second, "with --watch: how long to wait before asking again")
