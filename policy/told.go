@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -180,20 +179,6 @@ func NoticeCode(code string) [32]byte {
 
 // NoticeCodeDays is how long such a code is good, once.
 const NoticeCodeDays = 30
-
-// NewNoticeCode returns a one-time code of 130 random bits, in groups of which none is lost on
-// the telephone.
-func NewNoticeCode() string {
-	return strings.Join(slices.Collect(chunks(strings.ToLower(rand.Text()), 6)), "-")
-}
-
-// chunks cuts a text into pieces of n bytes.
-func chunks(s string, n int) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for ; s != "" && yield(s[:min(n, len(s))]); s = s[min(n, len(s)):] {
-		}
-	}
-}
 
 // MaxObjectionText is how many characters an objection has at most, and MaxObjection how many
 // bytes encrypted, to forty recipients.

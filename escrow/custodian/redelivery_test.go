@@ -22,12 +22,14 @@ func TestARegistrarCannotTurnADelivery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n := byte(0)
 	redelivered := func(signer string, change func(*policy.Warrant)) opening.CaseFile {
 		again, err := policy.Redeliver(c.Submission.Warrant, attacker.Public(), "", "The disk broke.")
 		if err != nil {
 			t.Fatal(err)
 		}
-		again.Complete(w.Bundle, [16]byte{1}, openingtest.Now)
+		n++
+		again.Complete(w.Bundle, [16]byte{n}, openingtest.Now)
 		if change != nil {
 			change(again)
 		}

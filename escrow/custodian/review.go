@@ -235,7 +235,7 @@ func (r *Review) judge(at time.Time) error {
 		return err
 	}
 	r.notice(d)
-	if err := r.toldFirst(logs, d, at); err != nil {
+	if err := r.toldFirst(d, at); err != nil {
 		return err
 	}
 	if err := r.judgeTargets(d); err != nil {

@@ -8,13 +8,12 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
-	"github.com/penname/penname/verifier/proof"
 )
 
 // toldFirst checks that the persons were told before custodians decide, where the rules want
 // it, and that their days are over: by the public log, whatever the registrar says. What was
 // objected is the registrar's word: an audit of the log shows one that it leaves out.
-func (r *Review) toldFirst(logs []*proof.Log, d policy.Decision, at time.Time) error {
+func (r *Review) toldFirst(d policy.Decision, at time.Time) error {
 	days := d.NoticeDays()
 	if days != r.days {
 		return ErrCaseMismatch
@@ -26,17 +25,20 @@ func (r *Review) toldFirst(logs []*proof.Log, d policy.Decision, at time.Time) e
 			say("the persons are told first, and were not yet: they will have %d days to object", days)
 			return nil
 		}
-		leaf, err := opening.CheckTold(logs, *r.file.Told, r.file.Leaf.Index)
+		logs, err := opening.Logs(r.since...)
+		if err != nil {
+			return err
+		}
+		told, err := opening.CheckTold(logs, *r.file.Told, r.file.Leaf.Index, days)
 		if err != nil {
 			return ErrCaseMismatch
 		}
-		from := proof.DecideFrom(leaf.Day, days)
-		if leaf.Code == proof.NotReached {
-			say("NOT REACHED: the notice is on the persons' pages since %s at the latest, and nobody can say that they could have seen it; weigh that they could not object", leaf.Day)
+		if told.Reached {
+			r.found("the persons were told on %s, and custodians may approve from %s on", told.Day, told.From)
 		} else {
-			r.found("the persons were told on %s, and had until %s to object", leaf.Day, from)
+			say("NOT REACHED: the notice is on the persons' pages since %s at the latest, and nobody can say that they could have seen it; weigh that they could not object", told.Day)
 		}
-		if from <= proof.Day(at) {
+		if !told.Before(at) {
 			r.first = nil
 		}
 	}

@@ -243,11 +243,7 @@ func (c *Case) Told(b *policy.Bundle, target int) policy.Told {
 		if !a.agrees(target) {
 			continue
 		}
-		agreed := policy.ToldAgreed{Name: who}
-		if custodian := b.Custodian(who); custodian != nil {
-			agreed.Name = custodian.Name + ", " + custodian.Organisation
-		}
-		t.Agreed = append(t.Agreed, agreed)
+		t.Agreed = append(t.Agreed, a.agreed(b, who))
 	}
 	slices.SortFunc(t.Agreed, func(a, b policy.ToldAgreed) int { return cmp.Compare(a.Name, b.Name) })
 	return t
@@ -280,6 +276,29 @@ func (r *Registrar) Object(ctx context.Context, code string, sealed []byte) (dig
 		return digest, policy.ErrObjectionText
 	}
 	return sha256.Sum256(sealed), r.Cases.Object(ctx, policy.NoticeCode(code), sealed, r.Now())
+}
+
+// agreed is who gave an approval, by their name.
+func (a *Approval) agreed(b *policy.Bundle, who string) policy.ToldAgreed {
+	told := policy.ToldAgreed{Name: who}
+	custodian := b.Custodian(who)
+	if custodian != nil {
+		told.Name = custodian.Name + ", " + custodian.Organisation
+	}
+	signed, err := opening.ParseApprovalUnverified(a.Signed)
+	if err != nil || signed.Alternate == "" {
+		return told
+	}
+	told.Name, told.Alternate = signed.Alternate, true
+	if custodian == nil {
+		return told
+	}
+	for _, alternate := range custodian.Alternates {
+		if alternate.ID == signed.Alternate {
+			told.Name = alternate.Name + ", " + alternate.Organisation
+		}
+	}
+	return told
 }
 
 func hexDigest(d [32]byte) string { return hex.EncodeToString(d[:]) }

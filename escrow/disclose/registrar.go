@@ -551,26 +551,56 @@ func (a *Approval) counts() error {
 // returns how many cases it closed. A case that fails is left for the next run;
 // the audit of the log shows it as overdue.
 func (r *Registrar) Notify(ctx context.Context) (noticed int, err error) {
-	return r.serve(ctx, ForNotice, Case.notify)
+	return r.serve(ctx, ForNotice, r.notifying)
 }
 
 // Lapse ends every emergency that nobody validated in time, in public: nothing more is
 // released of it, and what was may not be used. It returns how many lapsed. A case that
 // fails is left for the next run.
 func (r *Registrar) Lapse(ctx context.Context) (lapsed int, err error) {
-	return r.serve(ctx, ForValidation, Case.Lapse)
+	return r.serve(ctx, ForValidation, always(Case.Lapse))
 }
 
 // Expire ends every case whose warrant ran out before it was released, and every
 // hold that is over, with a leaf; and what still waits in a case of which something was
 // released. It returns how many it ended. A case that fails is left for the next run.
 func (r *Registrar) Expire(ctx context.Context) (expired int, err error) {
-	return r.serve(ctx, ForExpiry, Case.expire)
+	return r.serve(ctx, ForExpiry, always(Case.expire))
 }
 
-// serve applies a change to every case in a queue. One that fails does not keep
-// the others from their turn.
-func (r *Registrar) serve(ctx context.Context, q Queue, change func(Case, time.Time) (Change, error)) (served int, failed error) {
+// always is of a change that needs nothing but the case.
+func always(change changing) func(context.Context, string) (changing, error) {
+	return func(context.Context, string) (changing, error) { return change, nil }
+}
+
+type changing = func(Case, time.Time) (Change, error)
+
+// notifying is what the end of secrecy does, with the duties to write to the persons. Whose
+// records they are the key service says: without it the notice waits for an hour, and then
+// nobody is written to. No notice waits for a mail.
+func (r *Registrar) notifying(ctx context.Context, id string) (changing, error) {
+	c, err := r.Cases.Case(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	ch, err := c.notify(r.Now())
+	if err != nil {
+		return nil, err
+	}
+	duties, err := r.Duties(ctx, c, LetterNotice, ch.Notice.Which)
+	if err != nil && r.Now().Before(c.SecrecyEnds.Add(time.Hour)) {
+		return nil, err
+	}
+	return func(c Case, now time.Time) (Change, error) {
+		ch, err := c.notify(now)
+		ch.Duties = duties
+		return ch, err
+	}, nil
+}
+
+// serve applies a change to every case in a queue, by what prepare makes of it before it is
+// locked. One that fails does not keep the others from their turn.
+func (r *Registrar) serve(ctx context.Context, q Queue, prepare func(ctx context.Context, id string) (changing, error)) (served int, failed error) {
 	now := r.Now()
 	for from := (Cursor{}); ; {
 		page, err := r.Cases.List(ctx, q, now, from, pageSize)
@@ -579,7 +609,10 @@ func (r *Registrar) serve(ctx context.Context, q Queue, change func(Case, time.T
 		}
 		for _, due := range page {
 			// The time of the leaf is that of the lock: what others append while this waits is before it.
-			_, err := r.Cases.Apply(ctx, due.ID, func(c Case) (Change, error) { return change(c, r.Now()) })
+			change, err := prepare(ctx, due.ID)
+			if err == nil {
+				_, err = r.Cases.Apply(ctx, due.ID, func(c Case) (Change, error) { return change(c, r.Now()) })
+			}
 			switch {
 			case err == nil:
 				served++

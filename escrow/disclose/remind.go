@@ -7,15 +7,24 @@ import (
 	"time"
 )
 
-// Role is what a party of the bundle does in a case.
+// Role is what a party of the bundle is reminded of.
 type Role string
 
-// The roles that are reminded.
+// The roles that are reminded, each by itself.
 const (
-	RoleCustodian Role = "custodian"
-	RoleAuthority Role = "authority"
-	RoleRequester Role = "requester"
+	RoleCustodian Role = "custodian" // cases that they did not decide
+	RoleAuthority Role = "authority" // emergencies of theirs that nobody validated, objections
+	RoleAsked     Role = "asked"     // questions of custodians to an authority
+	RoleRequester Role = "requester" // releases that can be opened
 )
+
+// Roles are those by which whoever has one of them is reminded.
+func (r Role) Roles() []Role {
+	if r == RoleAuthority {
+		return []Role{RoleAuthority, RoleAsked}
+	}
+	return []Role{r}
+}
 
 // Party is whom a reminder is to: a role, and an id of the bundle; of a requester, that of
 // the organisation.
@@ -33,10 +42,9 @@ func ParseParty(text string) (Party, bool) {
 	return Party{Role(role), id}, ok && id != ""
 }
 
-// Waits is what waits for a party: for a custodian cases that they did not decide, for an
-// authority emergencies that nobody validated, for a requester releases that can be opened.
+// Waits is what waits for a party.
 type Waits struct {
-	Newest int64     // leaf of what came last; 0: nothing waits
+	Newest int64     // what came last, by a number that is higher for what comes later: its leaf, where it has one; 0: nothing waits
 	Begun  time.Time // since when the last of them waits
 	Due    time.Time // the first time limit that is not over; zero: there is none
 }

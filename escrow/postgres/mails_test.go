@@ -105,8 +105,14 @@ func TestADutyFindsItsPerson(t *testing.T) {
 	if err := sender.Work(ctx); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	if got := server.Delivered(); len(got) != 1 || got[0].To != "jo@example.org" {
-		t.Errorf("delivered %v", got)
+	got := server.Delivered()
+	if len(got) != 1 || got[0].To != "jo@example.org" {
+		t.Fatalf("delivered %v", got)
+	}
+	for _, not := range []string{c.ID, c.Authority, c.WarrantID, reached.Label, "pen1", "town-square", "police"} { // of the notice
+		if strings.Contains(got[0].Text, not) {
+			t.Errorf("a mail says %q", not)
+		}
 	}
 	if n := value[int](t, admin, shape); n != 1 {
 		t.Errorf("duties differ in %d ways afterwards", n)

@@ -209,7 +209,7 @@ func TestEveryQueueHasItsIndex(t *testing.T) {
 		}
 	}
 	for q, index := range map[disclose.Queue]string{disclose.ForCustodians: "cases_for_custodians", disclose.ForNotice: "cases_for_notice",
-		disclose.ForExpiry: "cases_for_expiry", disclose.ForValidation: "cases_for_validation"} {
+		disclose.ForExpiry: "cases_for_expiry", disclose.ForTelling: "notice_first_untold", disclose.ForValidation: "cases_for_validation"} {
 		reads(index, summarySQL+queueSQL[q], []any{day, time.Time{}, int64(-1), 1000}, index)
 	}
 	reads("of an authority", summarySQL+ofSQL, []any{"court", time.Time{}, int64(-1), 50}, "cases_of_authority")

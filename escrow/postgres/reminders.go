@@ -69,11 +69,15 @@ func (s Reminders) Put(ctx context.Context, p disclose.Party, leaf int64, now ti
 var waitsSQL = map[disclose.Role]string{
 	disclose.RoleCustodian: `SELECT max(c.recorded_leaf), max(c.approve_from), min(least(c.expires, CASE WHEN c.answer_by > $2 THEN c.answer_by END))
 	  FROM cases c WHERE c.waiting > 0 AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `) AND c.kind IN ` + decidedKinds + `
-	  AND c.expires > $2 AND c.approve_from <= $2 AND ` + toldBefore(`$2`) + ` AND NOT EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.custodian = $1)`,
+	  AND c.expires > $2 AND c.approve_from <= $2 AND ` + toldBefore(`$2`) + ` AND NOT EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.custodian = $1)
+	  AND NOT EXISTS (SELECT FROM statements s WHERE s.case_id = c.id AND s.custodian = $1 AND s.kind = 'recusal')`,
 	disclose.RoleAuthority: `SELECT max(leaf), NULL::timestamptz, min(due) FROM (
 	  SELECT c.recorded_leaf AS leaf, c.validate_by AS due FROM cases c WHERE c.authority = $1 AND c.day > $2::date - 400 AND c.validate_by > $2 AND ` + mayLapse + ` UNION ALL
 	  SELECT o.leaf, c.expires FROM objections o JOIN cases c ON c.id = o.case_id
 	  WHERE c.authority = $1 AND o.suspends AND o.outcome IS NULL AND o.leaf IS NOT NULL AND c.state = ` + recorded + ` AND c.expires > $2) w`,
+	disclose.RoleAsked: `SELECT max(s.n), NULL::timestamptz, min(CASE WHEN c.answer_by > $2 THEN c.answer_by END)
+	  FROM cases c JOIN statements s ON s.case_id = c.id WHERE c.authority = $1 AND c.day > $2::date - 400 AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `)
+	  AND c.waiting > 0 AND s.kind = 'question' AND s.answer IS NULL`,
 	disclose.RoleRequester: `SELECT max(greatest(c.released_leaf, (SELECT max(r.released_leaf) FROM case_rounds r WHERE r.case_id = c.id))), NULL::timestamptz, NULL::timestamptz
 	  FROM cases c WHERE c.requester = $1 AND c.day > $2::date - 400 AND c.released > 0 AND c.state IN (` + authorised + `, ` + released + `, ` + noticed + `)`,
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/mail/mailtest"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 )
 
 // Each party hears of what waits for it and of nothing else, once, until something new
@@ -22,7 +23,7 @@ func TestPartiesAreReminded(t *testing.T) {
 	server := &mailtest.Server{}
 	server.Start(t)
 	client := mail.Server{Address: server.Address(), TLS: mail.Off, From: "penname@penname.example"}
-	parties := map[string]mail.Address{"custodian/bar": "bar@example.org", "custodian/press": "press@example.org", "authority/court": "court@example.org", "authority/other": "other@example.org",
+	parties := map[string]mail.Address{"custodian/bar": "bar@example.org", "custodian/press": "press@example.org", "authority/court": "court@example.org", "asked/court": "court@example.org", "authority/other": "other@example.org",
 		"requester/police": "police@example.org", "requester/other": "others@nowhere.example"}
 	reminders := disclose.Reminders{Waits: d.Reminders.Waits, Put: d.Reminders.Put, Now: func() time.Time { return now }}
 	for text := range parties {
@@ -85,12 +86,23 @@ func TestPartiesAreReminded(t *testing.T) {
 	apply(first, disclosetest.Approve)
 	apply(first, disclosetest.Release)
 	hears("a release", "police")
+	say := func(kind, custodian string) {
+		t.Helper()
+		s := disclose.Statement{Digest: policy.Hash(kind + custodian), Signed: kind, Kind: kind, Custodian: custodian, Case: later.ID, KeepDays: 30}
+		if err := d.Cases.Say(ctx, s, func(disclose.Case, []disclose.Statement) error { return nil }); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	say(opening.Question, "press")
+	hears("a question", "court")
+	say(opening.Recusal, "press")
+	hears("a recusal")
 	emergency := file(policy.Emergency, func(c *disclose.Case) { c.ValidateBy = now.Add(48 * time.Hour) })
 	hears("an emergency", "bar", "press", "court")
 	now = emergency.ValidateBy.Add(-23 * time.Hour)
 	hears("before the time to validate it is over", "court")
 	now = later.Expires.Add(-24 * time.Hour)
-	hears("before the warrants run out", "bar", "press")
+	hears("before the warrants run out, of which there is one for press", "bar", "press")
 	refused := file(policy.Production, func(c *disclose.Case) { c.Requester = "other" })
 	apply(refused, disclosetest.Approve)
 	apply(refused, disclosetest.Release)

@@ -1,6 +1,8 @@
 package registrar
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -85,6 +87,47 @@ func TestGroundsOfARefusal(t *testing.T) {
 	d.Refusal = policy.ErrExpired
 	if GroundsOf(d) != nil {
 		t.Error("grounds of a refusal by no rule")
+	}
+}
+
+// What is objected is of the case that was asked for, and of the words that were sent.
+func TestObjectionsAreOfTheirCase(t *testing.T) {
+	words, digest := []byte("sealed"), "c4a0b7e4"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var answer any
+		switch r.URL.Path {
+		case "/v1/warrants/mine/objections":
+			answer = Objections{Case: "mine", Objections: []opening.Objection{{Digest: digest, Sealed: words}}}
+		case "/v1/warrants/other/objections":
+			answer = Objections{Case: "mine"}
+		case PathObject:
+			answer = Objected{Digest: digest}
+		case PathNotices:
+			answer = policy.Coded{FileNumber: "7"}
+		}
+		json.NewEncoder(w).Encode(answer) //nolint:errcheck // the client sees it
+	}))
+	defer srv.Close()
+	c := &Client{Server: srv.URL, HTTP: srv.Client(), Now: time.Now}
+	if _, err := c.Objections(t.Context(), "other"); !errors.Is(err, ErrOtherAnswer) {
+		t.Error(err)
+	}
+	if all, err := c.Objections(t.Context(), "mine"); err != nil || len(all) != 1 || all[0].Sealed != nil {
+		t.Errorf("words of another digest: %+v, %v", all, err)
+	}
+	if _, err := c.Object(t.Context(), "code", words); !errors.Is(err, ErrOtherAnswer) {
+		t.Error(err)
+	}
+	if told, err := c.Coded(t.Context(), "code"); err != nil || told.FileNumber != "7" {
+		t.Error(told, err)
+	}
+	sum := sha256.Sum256(words)
+	digest = hex.EncodeToString(sum[:])
+	if all, err := c.Objections(t.Context(), "mine"); err != nil || string(all[0].Sealed) != "sealed" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if got, err := c.Object(t.Context(), "code", words); err != nil || got != digest {
+		t.Error(got, err)
 	}
 }
 

@@ -91,9 +91,10 @@ func (f *CourtFile) SaveRevocation(lists []string) error {
 	return f.put(opening.FileRevocation, b)
 }
 
-// SaveExhibit saves what a post showed, which was compared: [exhibit.Reader].Save.
+// SaveExhibit saves what a post showed, which was compared: [exhibit.Reader].Save. It waits
+// for no disk, as there can be thousands: a check names what a power cut loses.
 func (f *CourtFile) SaveExhibit(x exhibit.Declared, content []byte) error {
-	return f.put(filepath.Join(opening.DirExhibits, exhibit.FileName(x)), content)
+	return f.write(filepath.Join(opening.DirExhibits, exhibit.FileName(x)), content, false)
 }
 
 // Finish saves what the key showed, and the certificate: see [CourtFile.Certify].
@@ -105,10 +106,11 @@ func (f *CourtFile) Finish(r opening.Revealed, key *jose.JSONWebKey, at time.Tim
 	if err := f.put(opening.FileRevealed, b); err != nil {
 		return err
 	}
-	if err := f.Certify(nil, at); err != nil || key == nil {
-		return err
+	err = f.Certify(key, at)
+	if errors.Is(err, opening.ErrSigner) { // it is unsigned then
+		err = errors.Join(err, f.Certify(nil, at))
 	}
-	return f.Certify(key, at) // refused, it leaves the unsigned one
+	return err
 }
 
 // Certify makes the certificate of what is in the folder, with its page, table and sheets, in
@@ -142,7 +144,10 @@ func (f *CourtFile) putAll(files map[string][]byte) error {
 }
 
 // put writes a file whole or not at all: after a crash there is the one before, or this one.
-func (f *CourtFile) put(name string, content []byte) error {
+func (f *CourtFile) put(name string, content []byte) error { return f.write(name, content, true) }
+
+// write is put; it waits for the disk only if it has to last.
+func (f *CourtFile) write(name string, content []byte, last bool) error {
 	name = filepath.Join(f.dir, name)
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return secretfile.ErrUnwritable.Because(err)
@@ -152,10 +157,13 @@ func (f *CourtFile) put(name string, content []byte) error {
 		return secretfile.ErrUnwritable.Because(err)
 	}
 	_, err = t.Write(content)
-	if err = errors.Join(err, t.Sync(), t.Close()); err == nil {
+	if last {
+		err = errors.Join(err, t.Sync())
+	}
+	if err = errors.Join(err, t.Close()); err == nil {
 		err = os.Rename(t.Name(), name)
 	}
-	if err == nil {
+	if err == nil && last {
 		err = syncDir(filepath.Dir(name))
 	}
 	if err != nil {

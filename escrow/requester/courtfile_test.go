@@ -123,7 +123,10 @@ func TestFoundM7WhatWasChangedIsNamed(t *testing.T) {
 		"a custodian's signature": {&court, "certificate.jws", func(b []byte) []byte { return resign(t, b, c.Key("alba"), nil) }, "opening.certificate_forged", ""},
 		"signed, and untrue": {&court, "certificate.jws", func(b []byte) []byte { return resign(t, b, court, replace("Person 0", "Somebody Else")) },
 			"opening.certificate_false", "person 1, name"},
-		"a flipped signature": {&court, "certificate.jws", func(b []byte) []byte { b[len(b)-9] ^= 1; return b }, "opening.certificate_forged", ""},
+		"a flipped signature": {&court, "certificate.jws", func(b []byte) []byte {
+			b[len(b)-9] = map[bool]byte{true: 'B', false: 'A'}[b[len(b)-9] == 'A'] // of base64url, as all of it
+			return b
+		}, "opening.certificate_forged", ""},
 		"the package":         {&court, "delivery.json", replace(`"states"`, `"State"`), "opening.file_changed", "delivery.json"},
 		"what the key showed": {&court, "opened.json", replace(`"custodian":"bruno"`, `"custodian":"chidi"`), "opening.file_changed", "opened.json"},
 		"rules":               {&court, "bundles/0001.json", replace(`"max_targets":900`, `"max_targets":901`), "opening.file_changed", "bundles/0001.json"},

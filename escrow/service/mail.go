@@ -109,8 +109,12 @@ func (c *mailConfig) open(o *opening, ctx context.Context) error {
 	}
 	for n, r := range c.Reminders {
 		p, _ := r.party()
-		if m.Parties[p.String()], err = mail.ParseAddress(r.Address); err != nil {
+		address, err := mail.ParseAddress(r.Address)
+		if err != nil {
 			return of(fmt.Sprintf("mail.reminders[%d].address", n), err)
+		}
+		for _, role := range p.Role.Roles() {
+			m.Parties[disclose.Party{Role: role, ID: p.ID}.String()] = address
 		}
 	}
 	o.Mail = m

@@ -409,9 +409,19 @@ func Commits(t OpenedTarget, fields map[string][]byte, commitment [32]byte) bool
 		token.Commit(t.Pseudonym, seal.Reference(t.Label, digest), [32]byte(t.LinkSalt)) == commitment
 }
 
-// CheckTold verifies the leaf that says that the persons of the case recorded at that index
-// were told before custodians decide, or were not reached.
-func CheckTold(logs []*proof.Log, l LoggedLeaf, recorded int64) (proof.Leaf, error) {
-	leaf, _, err := checkLeaf(logs, l, proof.KindTold, &recorded)
-	return leaf, err
+// ToldFirst is what the public log says of persons who are told before custodians decide.
+type ToldFirst struct {
+	Day     string // on which they were, or counted as not reached
+	From    string // first UTC day on which custodians may approve
+	Reached bool
 }
+
+// CheckTold verifies the leaf that says so of the persons of the case recorded at that index,
+// who have so many days to object.
+func CheckTold(logs []*proof.Log, l LoggedLeaf, recorded int64, noticeDays int) (ToldFirst, error) {
+	leaf, _, err := checkLeaf(logs, l, proof.KindTold, &recorded)
+	return ToldFirst{leaf.Day, proof.DecideFrom(leaf.Day, noticeDays), leaf.Code != proof.NotReached}, err
+}
+
+// Before reports whether a time is before that first day.
+func (t ToldFirst) Before(at time.Time) bool { return proof.Day(at) < t.From }

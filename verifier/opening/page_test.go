@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -64,7 +65,7 @@ func muchToSay(letters string) CourtCertificate {
 		FileNumber: say("TC 118 of 2026", 200), LegalBasis: say("Investigatory Powers Act 2016, Part 3", 4000), Offence: say("Threats to kill", 200), Statute: say("OAPA 1861, s. 16", 200),
 		Grounds: say("The post in evidence.", 4000), Requester: say("DS R. Amari", 200), For: say("Thornley Police", 200), Fields: []string{"name", "address", say("email", 200)},
 		Issued: at, Recorded: "2026-03-02T12:00:00Z", Rules: []Rule{{"production", say("A judicial authority may have named pen names opened", 200)}},
-		Agreed: []Agreed{{"alba", say("Alba Rossi", 200), say("Ombudsman", 200)}, {"bruno", say("Bruno Keller", 200), say("Bar Association", 200)}},
+		Agreed: []Agreed{{"alba", say("Alba Rossi", 200), say("Ombudsman", 200), say("Dora Lind", 200)}, {"bruno", say("Bruno Keller", 200), say("Bar Association", 200), ""}},
 		Proofs: Certificate{Warrant: digest, Package: digest, Bundle: digest, Log: say("penname.example/log", 200), Recorded: 123456}}
 	if letters != "" {
 		s.Proofs.Stolen, s.Proofs.BadShares = []string{say("", 300), say("", 300)}, []string{say("", 200)}
@@ -86,4 +87,16 @@ func muchToSay(letters string) CourtCertificate {
 	}
 	s.Persons[2].Identity, s.Persons[2].Why = nil, whyNot["declined"]+saysRegistrar
 	return s
+}
+
+// Who stepped in for a custodian is named as who they are.
+func TestAnAlternateIsNamedAsOne(t *testing.T) {
+	b := &policy.Bundle{Custodians: []policy.Custodian{{ID: "alba", Name: "Alba Rossi", Organisation: "Ombudsman", Alternates: []policy.Alternate{{ID: "dora", Name: "Dora Lind"}}},
+		{ID: "bruno", Name: "Bruno Keller", Organisation: "Bar Association"}}}
+	o := &Opening{Signers: map[string]*policy.Bundle{"": b}, Targets: []Target{{Approvals: []*Approval{{Custodian: "alba", Alternate: "dora"}, {Custodian: "bruno"}}},
+		{Approvals: []*Approval{{Custodian: "bruno"}}}}}
+	said := CourtCertificate{Agreed: o.agreed()}.names([]string{"alba", "bruno"})
+	if want := "Alba Rossi, Ombudsman, by their alternate Dora Lind; Bruno Keller, Bar Association"; said != want {
+		t.Errorf("%q", said)
+	}
 }

@@ -80,6 +80,7 @@ type Agreed struct {
 	ID           string `json:"id"`
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
+	Alternate    string `json:"alternate,omitempty"` // name of who answered in their place; "": they did themselves
 }
 
 // Person is one target of the order: who enrolled under that pen name, never who typed.
@@ -224,7 +225,10 @@ func (o *Opening) agreed() (all []Agreed) {
 	for _, t := range o.Targets {
 		for _, a := range t.Approvals {
 			c := o.Signers[a.Signers()].Custodian(a.Custodian)
-			who := Agreed{a.Custodian, c.Name, c.Organisation}
+			who := Agreed{ID: a.Custodian, Name: c.Name, Organisation: c.Organisation}
+			if i := slices.IndexFunc(c.Alternates, func(o policy.Alternate) bool { return o.ID == a.Alternate }); i >= 0 {
+				who.Alternate = c.Alternates[i].Name
+			}
 			if !slices.Contains(all, who) {
 				all = append(all, who)
 			}
@@ -238,7 +242,11 @@ func (s CourtCertificate) names(ids []string) string {
 	var said []string
 	for _, a := range s.Agreed {
 		if slices.Contains(ids, a.ID) {
-			said = append(said, fmt.Sprintf("%s, %s", a.Name, a.Organisation))
+			who := fmt.Sprintf("%s, %s", a.Name, a.Organisation)
+			if a.Alternate != "" {
+				who += ", by their alternate " + a.Alternate
+			}
+			said = append(said, who)
 		}
 	}
 	return strings.Join(said, "; ")

@@ -112,8 +112,11 @@ func (f *openFlags) run(ctx context.Context, p *program, id string) error {
 		if err := file.SaveRevocation(lists); err != nil {
 			return err
 		}
-		if err := file.Finish(o.Revealed, by, p.Now()); err != nil {
-			return err
+		switch unsigned := file.Finish(o.Revealed, by, p.Now()); {
+		case errors.Is(unsigned, opening.ErrSigner): // all is there but that
+			err = errors.Join(err, unsigned)
+		case unsigned != nil:
+			return unsigned
 		}
 		text += "court file\n  " + f.out + ": certificate.html, results.csv and all that proves them; check it with escrow opening check " + f.out + "\n"
 	}

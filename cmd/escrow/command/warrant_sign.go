@@ -210,8 +210,8 @@ func warrantSign(p *program) *cobra.Command {
 		"somebody who is no suspect (victim, child). A warrant of an earlier day has that day in \"issued_at\"\n" +
 		"(\"2027-01-05T09:00:00Z\") and says why in \"dated_back\"; an emergency cannot be dated back.\n" +
 		"Without secrecy the person is told first: \"secrecy\": {\"ends\": DAY, \"reason\": \"\"} with the day of\n" +
-		"the issue; what ends before the bundle's min_secrecy_days counts as none too. Such a warrant is not\n" +
-		"signed under a bundle while no registrar serves it: warrant.notice_first_not_served.\n" +
+		"the issue; what ends before the bundle's min_secrecy_days counts as none too. Then custodians\n" +
+		"decide when the days to object are over: let it be valid for three weeks at least.\n" +
 		"Those about an earlier warrant have commands that draft them: escrow warrant --help."
 	f.add(c)
 	c.Flags().StringVar(&earlier, "earlier", "", "signed file of the warrant that this one follows up or is about: fills in its SHA-256, and what it does not allow is not signed")

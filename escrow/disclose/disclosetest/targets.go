@@ -445,20 +445,21 @@ func filedCounts(t *testing.T, s Store) {
 	for _, x := range []struct {
 		kind, authority, requester string
 		targets                    int
-	}{{policy.Production, "court", "police", 3}, {policy.Preservation, "court", "police", 2}, {policy.Emergency, "court", "press", 1}, {policy.Production, "other", "police", 5}} {
+	}{{policy.Production, "court", "police", 3}, {policy.Preservation, "court", "police", 2}, {policy.Emergency, "court", "press", 1}, {policy.Production, "other", "police", 5},
+		{policy.Redelivery, "court", "police", 3}} { // whose targets were counted with the order that it repeats
 		c, leaf := Order(t, x.kind, x.targets, func(w *policy.Warrant) { w.Authority = x.authority })
 		c.Requester = x.requester
 		file(t, s, c, leaf)
 	}
-	counts("on that day", "police", Day.Add(time.Hour), policy.Filed{Today: 3, Authority30: 4, Requester30: 8})
+	counts("on that day", "police", Day.Add(time.Hour), policy.Filed{Today: 4, Authority30: 4, Requester30: 8})
 	counts("30 days later", "police", Day.AddDate(0, 0, 30), policy.Filed{Authority30: 4, Requester30: 8})
 	counts("31 days later", "police", Day.AddDate(0, 0, 31), policy.Filed{})
-	counts("nobody", "", Day, policy.Filed{Today: 3, Authority30: 4})
+	counts("nobody", "", Day, policy.Filed{Today: 4, Authority30: 4})
 	c, leaf := Order(t, policy.Production, 1)
 	c.Filed = &policy.Filed{Today: 2, Authority30: 4}
 	if _, err := s.File(t.Context(), c, leaf); !errors.Is(err, disclose.ErrFiledMeanwhile) {
 		t.Errorf("another was filed meanwhile: %v", err)
 	}
-	c.Filed.Today = 3
+	c.Filed.Today = 4
 	file(t, s, c, leaf)
 }

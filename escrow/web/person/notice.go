@@ -1,9 +1,11 @@
 package person
 
 import (
+	"crypto/rand"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/exhibit"
@@ -99,7 +101,7 @@ func (s *side) codeFor(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	code, now := policy.NewNoticeCode(), s.edge.Now()
+	code, now := newCode(), s.edge.Now()
 	if err := s.Issuer.Store.MakeCode(r.Context(), n, policy.NoticeCode(code), now); err != nil {
 		return err
 	}
@@ -107,4 +109,15 @@ func (s *side) codeFor(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.edge.Render(w, http.StatusOK, "lawyer.html", lawyerPage{code, s.edge.Origin, now.AddDate(0, 0, policy.NoticeCodeDays)})
+}
+
+// newCode returns a one-time code of 130 random bits, in groups of which none is lost on the
+// telephone.
+func newCode() string {
+	letters := strings.ToLower(rand.Text())
+	var groups []string
+	for part := range slices.Chunk([]byte(letters), 6) {
+		groups = append(groups, string(part))
+	}
+	return strings.Join(groups, "-")
 }

@@ -172,6 +172,7 @@ func (w *World) File(targets, posts int, change func(*policy.Warrant), countersi
 		w.t.Fatal(d.Refusal, d.Rules, errors.Unwrap(d.Refusal))
 	}
 	leaf := policy.RecordedLeaf(c.Submission.Warrant, &c.Warrant, c.Salt, w.Bundle.Hash(), d.Quorum, policy.KindOf(c.Warrant.Kind).When(Now), d.RecordedFacets(w.Bundle)...)
+	leaf.NoticeDays = d.NoticeDays()
 	c.Recorded = w.Append(leaf)
 	var named []proof.Target
 	for _, t := range c.Warrant.Targets {
