@@ -43,7 +43,7 @@ var (
 	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
-	inquiry   = document.Bounds{Bytes: 2 << 20, Values: 64, Text: 1 << 20} // with certificates and revocation lists
+	inquiry   = document.Bounds{Bytes: 512 << 10, Values: 16, Text: 384 << 10} // with lists of revoked certificates
 	ofCode    = document.Bounds{Bytes: 1 << 10, Values: 4, Text: 256}
 	objection = document.Bounds{Bytes: 180 << 10, Values: 8, Text: 176 << 10} // policy.MaxObjection in base64
 
