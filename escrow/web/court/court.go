@@ -602,7 +602,10 @@ func mine(c disclose.Own) registrar.CaseStatus {
 	if !c.ValidateBy.IsZero() && !c.Validated && c.Barred == "" && c.State != disclose.Lapsed {
 		waits = append(waits, registrar.WaitsValidation)
 	}
-	if c.Asked > 0 {
+	if c.Objections > 0 {
+		waits = append(waits, registrar.WaitsObjection)
+	}
+	if c.Questions > 0 {
 		waits = append(waits, registrar.WaitsQuestion)
 	}
 	if c.State == disclose.Released {
