@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -23,7 +26,7 @@ func TestCourtWithACertificate(t *testing.T) {
 	c := newCertified(t)
 	s := c.filing(t)
 	d := Decide(s, c.bundle, Facts{}, now)
-	if !d.Allowed || d.Authority.ID != "crown-court" || !d.Opens {
+	if !d.Allowed || !d.Certificate.Equal(c.leaf) || d.Authority.ID != "crown-court" || !d.Opens {
 		t.Fatal(d.Refusal, d.Rules)
 	}
 	if ids := c.bundle.AsksFor(s); len(ids) != 0 {
@@ -188,6 +191,33 @@ func TestL03ChainOfCertificates(t *testing.T) {
 	}
 	if _, err := document.CertifiedKey(c.key, slices.Repeat([]*x509.Certificate{c.leaf}, 100), time.Now); err == nil {
 		t.Error("a chain of 100 certificates is signed with")
+	}
+}
+
+// Keys and signatures that can be forged count for nobody, an authority's neither.
+func TestT14WeakCertificates(t *testing.T) {
+	good := newCertified(t).leaf
+	n := func(bits uint) *big.Int { return new(big.Int).SetBit(big.NewInt(1), int(bits)-1, 1) }
+	for name, row := range map[string]struct {
+		change func(*x509.Certificate)
+		want   bool
+	}{
+		"P-256":              {func(*x509.Certificate) {}, true},
+		"RSA":                {func(c *x509.Certificate) { c.PublicKey = &rsa.PublicKey{N: n(2048), E: 65537} }, true},
+		"SHA-1":              {func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }, false},
+		"MD5":                {func(c *x509.Certificate) { c.SignatureAlgorithm = x509.MD5WithRSA }, false},
+		"short":              {func(c *x509.Certificate) { c.PublicKey = &rsa.PublicKey{N: n(1024), E: 65537} }, false},
+		"long beyond use":    {func(c *x509.Certificate) { c.PublicKey = &rsa.PublicKey{N: n(16384), E: 65537} }, false},
+		"small exponent":     {func(c *x509.Certificate) { c.PublicKey = &rsa.PublicKey{N: n(2048), E: 3} }, false},
+		"P-224":              {func(c *x509.Certificate) { c.PublicKey = &ecdsa.PublicKey{Curve: elliptic.P224()} }, false},
+		"P-521, a signer's":  {func(c *x509.Certificate) { c.PublicKey = &ecdsa.PublicKey{Curve: elliptic.P521()} }, false},
+		"P-521, authority's": {func(c *x509.Certificate) { c.PublicKey, c.IsCA = &ecdsa.PublicKey{Curve: elliptic.P521()}, true }, true},
+		"no key that counts": {func(c *x509.Certificate) { c.PublicKey = nil }, false},
+	} {
+		c := *good
+		if row.change(&c); strong(&c) != row.want {
+			t.Error(name)
+		}
 	}
 }
 
@@ -488,4 +518,35 @@ func BenchmarkCertificate(b *testing.B) {
 	}
 	b.ReportMetric(float64(took)/float64(beside), "ratio")
 	b.ReportMetric(float64(took), "~best-ns")
+}
+
+// What a court asks for itself is answered to its certificate too, while that counts.
+func TestInquiryByCertificate(t *testing.T) {
+	c := newCertified(t)
+	k, err := document.CertifiedKey(c.key, []*x509.Certificate{c.leaf, c.between.Certificate}, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := Inquiry{At: now, Audience: c.bundle.Registrar, Authority: "crown-court", Case: strings.Repeat("a", 26), Revocation: []string{c.between.list(t), c.root.list(t)}}
+	raw, err := SignInquiry(k, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.bundle.VerifyInquiry(raw, now); err != nil || got.Authority != "crown-court" {
+		t.Fatal(err)
+	}
+	q.Revocation[0] = c.between.list(t, revoking(c.leaf, now))
+	if raw, err = SignInquiry(k, q); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.bundle.VerifyInquiry(raw, now); !ErrRevoked.Is(err) {
+		t.Fatal(err)
+	}
+	q.Revocation = nil
+	if raw, err = SignInquiry(k, q); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.bundle.VerifyInquiry(raw, now); !ErrRevocationUnknown.Is(err) {
+		t.Fatal(err)
+	}
 }

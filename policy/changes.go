@@ -286,11 +286,11 @@ func (d *difference) moved(jwk []byte) string {
 func (d *difference) certificates() {
 	each(d.was.anchors, d.is.anchors, Fingerprint,
 		func(c *x509.Certificate) {
-			d.say("Certificates by %s no longer count.", certificateLine(c))
+			d.say("Certificates by %s no longer count.", CertificateLine(c))
 		},
 		func(*x509.Certificate, *x509.Certificate) {},
 		func(c *x509.Certificate) {
-			d.say("Certificates by %s count from now on, of the keys that authorities register.", certificateLine(c))
+			d.say("Certificates by %s count from now on, of the keys that authorities register.", CertificateLine(c))
 		})
 }
 

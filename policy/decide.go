@@ -2,6 +2,7 @@ package policy
 
 import (
 	"crypto"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"math"
@@ -146,10 +147,11 @@ type Decision struct {
 	Grounds []Ground // of each; of a refusal that no rule made, what is known of it beside its code
 
 	WarrantHash [32]byte
-	Warrant     *Warrant   // set once the authority's signature is verified, refused or not
-	Authority   *Authority // who signed it
-	Offence     *Offence   // in the catalogue; nil before version 5 of the bundle, and of a warrant that names none
-	Validated   bool       // whoever must validate the authority's warrants has; an emergency without it lapses
+	Warrant     *Warrant          // set once the authority's signature is verified, refused or not
+	Authority   *Authority        // who signed it
+	Certificate *x509.Certificate // with which it signed; nil: with a key of its own
+	Offence     *Offence          // in the catalogue; nil before version 5 of the bundle, and of a warrant that names none
+	Validated   bool              // whoever must validate the authority's warrants has; an emergency without it lapses
 
 	// Targets are those of the warrant, in its order: when it is allowed, and when it is not
 	// because each of them is refused. Under bundles before version 5 one refused target
@@ -194,7 +196,9 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		return d.refuse(err)
 	}
 	o := b.order(w, a, known, at)
-	o.certified = len(signed.Certificates) > 0
+	if o.certified = len(signed.Certificates) > 0; o.certified {
+		d.Certificate = signed.Certificates[0]
+	}
 	d.Warrant, d.Authority, d.Offence = w, a, o.offence
 	if err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets, o.checkFollows); err != nil {
 		return d.refuse(err)

@@ -11,7 +11,7 @@ var (
 	warrantFormat     = certified(format("penname-warrant+jwt", 1<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature))
 	endorsementFormat = format("penname-endorsement+jwt", 4<<10, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement)
 	reviewFormat      = format("penname-review+jwt", 4<<10, ErrReview, ErrReview, ErrReview, ErrUnknownReviewer)
-	inquiryFormat     = certified(format("penname-inquiry+jwt", 256<<10, ErrInquiry, ErrInquiry, ErrInquiry, ErrBadSignature))
+	inquiryFormat     = certified(format("penname-inquiry+jwt", 3<<20, ErrInquiry, ErrInquiry, ErrInquiry, ErrBadSignature))
 	ceremonyFormat    = format("penname-ceremony+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
 
 	platformFormat         = format("penname-platform+jwt", maxPlatform, ErrPlatformTooLarge, ErrPlatform, ErrPlatform, ErrPlatformSignature)

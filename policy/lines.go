@@ -111,7 +111,7 @@ func (b *Bundle) Lines() []string {
 // authorityLines are those of who may sign warrants, and with what.
 func (b *Bundle) authorityLines(line func(format string, args ...any)) {
 	for _, c := range b.anchors {
-		line("certificate authority %s", certificateLine(c))
+		line("certificate authority %s", CertificateLine(c))
 	}
 	for _, a := range b.Authorities {
 		line("authority %s: %s, %s, %s, %d warrants a day%s", a.ID, a.Name, a.Kind, a.Jurisdiction, a.DailyWarrants, memberOf(a.OrganisationID))
@@ -177,8 +177,8 @@ func signerLine(jwk []byte) string {
 	return mark(jwk)
 }
 
-// certificateLine is the name in a certificate, its fingerprint and its end.
-func certificateLine(c *x509.Certificate) string {
+// CertificateLine is the name in a certificate, its fingerprint and its end, for people.
+func CertificateLine(c *x509.Certificate) string {
 	return fmt.Sprintf("%s, SHA-256 %s, until %s", document.Printable(c.Subject.String()), Fingerprint(c), c.NotAfter.UTC().Format(time.DateOnly))
 }
 

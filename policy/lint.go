@@ -143,9 +143,9 @@ func (l *linter) keys(at time.Time) {
 	for _, c := range l.b.anchors {
 		switch {
 		case !at.Before(c.NotAfter):
-			l.find("certificate_authority_ended", "the certificate authority %s is over: nobody signs by it any more", certificateLine(c))
+			l.find("certificate_authority_ended", "the certificate authority %s is over: nobody signs by it any more", CertificateLine(c))
 		case c.NotAfter.Sub(at) < EndsSoon:
-			l.find("certificate_authority_ends_soon", "the certificate authority %s ends soon: put its next one beside it", certificateLine(c))
+			l.find("certificate_authority_ends_soon", "the certificate authority %s ends soon: put its next one beside it", CertificateLine(c))
 		}
 	}
 	for _, a := range l.b.Authorities {

@@ -274,6 +274,9 @@ func (r *Review) judge(at time.Time) error {
 		rules[i] = fmt.Sprintf("%s (%s)", d.Grounds[i].Title, id)
 	}
 	r.found("the warrant is signed by %s, and the rules allow it: %s", r.authority(), strings.Join(rules, "; "))
+	if d.Certificate != nil {
+		r.found("the court signed with a certificate that the rules register, and its authorities' own lists did not revoke it by then: %s", policy.CertificateLine(d.Certificate))
+	}
 	passed := func(t Target) bool { return t.wrong == nil && t.Waits() }
 	some, which, of := slices.ContainsFunc(r.Targets, passed), "", ""
 	if slices.ContainsFunc(r.Targets, func(t Target) bool { return !passed(t) }) {

@@ -100,9 +100,9 @@ type Cases interface {
 	// Stands says where one custodian stands in those of the cases in which they decided or
 	// recused themselves, and in those under objection, by id.
 	Stands(ctx context.Context, ids []string, custodian string) (map[string]Stand, error)
-	// Asked counts, in those of the cases in which there are some, the questions that no ruling
-	// answers, by id.
-	Asked(ctx context.Context, ids []string) (map[string]int, error)
+	// Asked counts what no ruling answers in those of the cases in which there is something, by
+	// id.
+	Asked(ctx context.Context, ids []string) (map[string]Asked, error)
 	// Announce stores an absence, once. It is ErrManyQuestions if the custodian has announced
 	// most that are not over at now.
 	Announce(ctx context.Context, s Statement, now time.Time, most int) error

@@ -334,8 +334,11 @@ const mineSize = 50
 // Own is a case in the list of its authority.
 type Own struct {
 	Summary
-	Asked int // questions that custodians have asked, and nobody has answered
+	Asked
 }
+
+// Asked is what custodians asked, and persons objected, that no court has answered.
+type Asked struct{ Questions, Objections int }
 
 // Mine returns a page of the cases of the authority that signed an inquiry, with what is due
 // first in front, from a place in that order on, and where the next page begins; that is the

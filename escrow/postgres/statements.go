@@ -111,17 +111,22 @@ func (s Cases) Stands(ctx context.Context, ids []string, custodian string) (map[
 }
 
 // Asked implements [disclose.Cases].
-func (s Cases) Asked(ctx context.Context, ids []string) (map[string]int, error) {
-	asked := make(map[string]int)
+func (s Cases) Asked(ctx context.Context, ids []string) (map[string]disclose.Asked, error) {
+	asked := make(map[string]disclose.Asked)
 	err := s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT case_id, count(*) FROM statements WHERE case_id = ANY($1) AND kind = 'question' AND answer IS NULL GROUP BY case_id`, ids)
+		rows, err := c.Query(ctx, `
+			SELECT c.id, (SELECT count(*) FROM statements s WHERE s.case_id = c.id AND s.kind = 'question' AND s.answer IS NULL),
+			  (SELECT count(*) FROM objections o WHERE o.case_id = c.id AND o.outcome IS NULL)
+			FROM cases c WHERE c.id = ANY($1)`, ids)
 		if err != nil {
 			return err
 		}
 		var id string
-		var n int
-		_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
-			asked[id] = n
+		var n disclose.Asked
+		_, err = pgx.ForEachRow(rows, []any{&id, &n.Questions, &n.Objections}, func() error {
+			if n != (disclose.Asked{}) {
+				asked[id] = n
+			}
 			return nil
 		})
 		return err

@@ -380,6 +380,7 @@ func deadline(d opening.Deadline, now time.Time) string {
 // What waits for the authority in a case of its list ([CaseStatus].Waits).
 const (
 	WaitsRelease    = "release"    // the requester opens it
+	WaitsObjection  = "objection"  // of a person or their lawyer, on which a court rules
 	WaitsQuestion   = "question"   // of a custodian, which the authority answers
 	WaitsValidation = "validation" // the emergency is validated, or lapses
 )

@@ -69,7 +69,7 @@ var marks = []struct{ begins, is string }{
 	{"-----BEGIN CERTIFICATE", "a certificate (PEM)"},
 	{"-----BEGIN PUBLIC KEY", "a public key in PEM"},
 	{"-----BEGIN OPENSSH PRIVATE KEY", "a key of SSH"},
-	{"-----BEGIN ", "a key in PEM"},
+	{"-----BEGIN ", "a key in PEM, which an authority signs with by its certificate (--certificate) alone"},
 	{"ssh-", "a public key of SSH"},
 	{"PRIVATE+KEY+", "the key of a public log or of a witness (escrowd log keygen)"},
 	{"pendsk1.", "a delivery key (escrow warrant keygen): it opens packages and signs nothing"},

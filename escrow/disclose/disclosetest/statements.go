@@ -69,15 +69,16 @@ func said(t *testing.T, s Store) {
 		w.Warrant.Ruling = &policy.RulingOn{Digest: hex.EncodeToString(digest[:]), Outcome: policy.Answered}
 		return s.File(ctx, w, leaf)
 	}
-	asked := func(want map[string]int) {
+	asked := func(questions int) {
 		t.Helper()
-		if got := must[map[string]int](t)(s.Asked(ctx, []string{c.ID, other.ID, "nocase"})); !maps.Equal(got, want) {
+		got := must[map[string]disclose.Asked](t)(s.Asked(ctx, []string{c.ID, other.ID, "nocase"}))
+		if want := map[string]disclose.Asked{c.ID: {Questions: questions}}; !maps.Equal(got, want) {
 			t.Errorf("asked: %v, not %v", got, want)
 		}
 	}
-	asked(map[string]int{c.ID: 2})
+	asked(2)
 	ruling := must[disclose.Case](t)(answers(second.Digest))
-	asked(map[string]int{c.ID: 1})
+	asked(1)
 	size := must[int64](t)(s.Size(ctx))
 	for name, digest := range map[string][32]byte{"answered twice": second.Digest, "of no question": recused.Digest, "of nothing": {1}} {
 		if _, err := answers(digest); !errors.Is(err, disclose.ErrNoQuestion) {
@@ -203,15 +204,26 @@ func (m *Memory) Stands(_ context.Context, ids []string, custodian string) (map[
 }
 
 // Asked implements [disclose.Cases].
-func (m *Memory) Asked(_ context.Context, ids []string) (map[string]int, error) {
+func (m *Memory) Asked(_ context.Context, ids []string) (map[string]disclose.Asked, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	asked := make(map[string]int)
+	asked := make(map[string]disclose.Asked)
 	for _, id := range ids {
+		var n disclose.Asked
 		for _, s := range m.saidIn(id) {
 			if s.Kind == opening.Question && s.Answer == "" {
-				asked[id]++
+				n.Questions++
 			}
+		}
+		if c, ok := m.find(withID(id)); ok {
+			for _, o := range c.Objections {
+				if o.Outcome == "" {
+					n.Objections++
+				}
+			}
+		}
+		if n != (disclose.Asked{}) {
+			asked[id] = n
 		}
 	}
 	return asked, nil

@@ -43,7 +43,7 @@ var (
 	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
-	inquiry   = document.Bounds{Bytes: 512 << 10, Values: 16, Text: 384 << 10} // with lists of revoked certificates
+	inquiry   = document.Bounds{Bytes: 3<<20 + 4<<10, Values: 16, Text: 3 << 20} // with lists of revoked certificates
 	ofCode    = document.Bounds{Bytes: 1 << 10, Values: 4, Text: 256}
 	objection = document.Bounds{Bytes: 180 << 10, Values: 8, Text: 176 << 10} // policy.MaxObjection in base64
 
@@ -602,7 +602,10 @@ func mine(c disclose.Own) registrar.CaseStatus {
 	if !c.ValidateBy.IsZero() && !c.Validated && c.Barred == "" && c.State != disclose.Lapsed {
 		waits = append(waits, registrar.WaitsValidation)
 	}
-	if c.Asked > 0 {
+	if c.Objections > 0 {
+		waits = append(waits, registrar.WaitsObjection)
+	}
+	if c.Questions > 0 {
 		waits = append(waits, registrar.WaitsQuestion)
 	}
 	if c.State == disclose.Released {
