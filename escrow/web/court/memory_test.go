@@ -43,6 +43,7 @@ func newSide(t *testing.T) (*web.Server, *httptest.Server) {
 func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 	edge, _ := newSide(t)
 	mega := map[string]int64{"POST " + registrar.PathWarrants: 16 << 20, "POST " + registrar.PathDecisions: 5 << 20, "POST " + registrar.PathMessages: 64 << 10, "POST " + registrar.PathDeletion: 64 << 10, "POST " + registrar.PathNotices: 1 << 10, "POST " + registrar.PathObject: 180 << 10, "POST " + registrar.PathMine: 4 << 20,
+		"POST " + registrar.PathStatements: 64 << 10, "POST " + registrar.PathSaid: 4 << 20, "POST " + registrar.PathAbsences: 64 << 10,
 		"PUT " + registrar.PathExhibit: 21 << 20, "PUT " + registrar.PathCopy: 21 << 20, "PUT " + registrar.PathShort: 9 << 20}
 	for route, limit := range edge.Limits() {
 		most, takes := mega[route]
