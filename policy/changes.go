@@ -182,7 +182,7 @@ func (d *difference) custodians() {
 			d.alternates(is.ID, was.Alternates, is.Alternates)
 		},
 		func(c Custodian) {
-			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+inRole(c.Role)+d.moved(c.Key))
+			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), exhibitsTo(c.Recipient)+inRole(c.Role)+d.moved(c.Key))
 			d.alternates(c.ID, nil, c.Alternates)
 		})
 	d.text("The custodians' key", d.was.ThresholdKey, d.is.ThresholdKey)
@@ -218,7 +218,7 @@ func (d *difference) alternates(custodian string, was, is []Alternate) {
 			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
 		},
 		func(a Alternate) {
-			d.say("%s of %s (%s, organisation %s) steps in for custodian %s, with key %s%s.", a.Name, a.Organisation, a.ID, orNone(a.OrganisationID), custodian, signerLine(a.Key), marked(", exhibits to ", a.Recipient)+d.moved(a.Key))
+			d.say("%s of %s (%s, organisation %s) steps in for custodian %s, with key %s%s.", a.Name, a.Organisation, a.ID, orNone(a.OrganisationID), custodian, signerLine(a.Key), exhibitsTo(a.Recipient)+d.moved(a.Key))
 		})
 }
 

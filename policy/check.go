@@ -374,7 +374,7 @@ func ReadDraft(b []byte) (*Warrant, []Fault) {
 	w := new(Warrant)
 	var faults []Fault
 	for name, value := range members {
-		quoted, _ := jsontext.AppendQuote(nil, name) //nolint:errcheck // a name that was read
+		quoted, _ := jsontext.AppendQuote(nil, name)
 		one := slices.Concat([]byte("{"), quoted, []byte(":"), value, []byte("}"))
 		err := jsonv2.Unmarshal(one, w, jsonv2.RejectUnknownMembers(true))
 		var at *jsonv2.SemanticError

@@ -31,9 +31,9 @@ func (b *Bundle) Lines() []string {
 	line("registrar %s, issuer %s, token keys %s, format %d", b.Registrar, b.Issuer, mark(b.IssuerKeys), b.Version)
 	line("%d of %d custodians open together, key %s, ceremony %s", b.Threshold, len(b.Custodians), mark([]byte(b.ThresholdKey)), orNone(b.Ceremony))
 	for _, c := range b.Custodians {
-		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID)+inRole(c.Role))
+		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, signerLine(c.Key), exhibitsTo(c.Recipient)+memberOf(c.OrganisationID)+inRole(c.Role))
 		for _, a := range c.Alternates {
-			line("alternate %s of custodian %s: %s, %s, key %s%s", a.ID, c.ID, a.Name, a.Organisation, signerLine(a.Key), marked(", exhibits to ", a.Recipient)+memberOf(a.OrganisationID))
+			line("alternate %s of custodian %s: %s, %s, key %s%s", a.ID, c.ID, a.Name, a.Organisation, signerLine(a.Key), exhibitsTo(a.Recipient)+memberOf(a.OrganisationID))
 		}
 	}
 	for _, r := range b.Required {
@@ -197,12 +197,12 @@ func thumbprint(jwk []byte) string {
 
 func mark(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }
 
-// marked is the mark of what older versions of the format do not have, after a few words.
-func marked(words, s string) string {
-	if s == "" {
+// exhibitsTo is the mark of a recipient, which older versions of the format do not have.
+func exhibitsTo(recipient string) string {
+	if recipient == "" {
 		return ""
 	}
-	return words + mark([]byte(s))
+	return ", exhibits to " + mark([]byte(recipient))
 }
 
 // memberOf says which organisation somebody is of, after a few words; nothing before version 5.

@@ -45,22 +45,22 @@ func (k rowKey) unlockContact(place, hidden []byte) (issue.Contact, error) {
 
 // Contact implements [issue.Store].
 func (s *Issuing) Contact(ctx context.Context, p issue.Person) (issue.Contact, error) {
-	_, c, err := s.contactAt(ctx, s.rows.addressPlace(p.Label))
-	return c, err
+	return s.contactAt(ctx, s.rows.addressPlace(p.Label))
 }
 
-// contactAt returns what a row hides, and the row; neither if there is none.
-func (s *Issuing) contactAt(ctx context.Context, place []byte) (hidden []byte, c issue.Contact, err error) {
+// contactAt returns what a row hides; the zero Contact if there is none.
+func (s *Issuing) contactAt(ctx context.Context, place []byte) (c issue.Contact, err error) {
+	var hidden []byte
 	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		return conn.QueryRow(ctx, `SELECT hidden FROM addresses WHERE place = $1`, place).Scan(&hidden)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, issue.Contact{}, nil
+		return issue.Contact{}, nil
 	}
-	if err == nil {
-		c, err = s.rows.unlockContact(place, hidden)
+	if err != nil {
+		return issue.Contact{}, err
 	}
-	return hidden, c, err
+	return s.rows.unlockContact(place, hidden)
 }
 
 // SetContact implements [issue.Store]. Whoever asks to be deleted does so before their address

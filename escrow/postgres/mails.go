@@ -73,7 +73,7 @@ func pledge(ctx context.Context, tx pgx.Tx, key rowKey, c disclose.Case, duties 
 		for _, label := range d.Labels[max(0, len(d.Labels)-mailRecords):] {
 			m.Places = append(m.Places, key.addressPlace(label))
 		}
-		id := key.mailID(mail.Kind(d.Letter), []byte(c.ID), binary.BigEndian.AppendUint32(nil, uint32(d.Target))) //nolint:gosec // a place in a warrant
+		id := key.mailID(mail.Kind(d.Letter), []byte(c.ID), binary.BigEndian.AppendUint32(nil, uint32(d.Target)))
 		hidden, err := key.lockMail(id, m)
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Lett
 	}
 	l.To = mail.Address(m.To)
 	for _, place := range m.Places {
-		_, c, err := s.contactAt(ctx, place)
+		c, err := s.contactAt(ctx, place)
 		if errors.Is(err, ErrDamaged) {
 			l.Damaged = true
 			return l, true, nil

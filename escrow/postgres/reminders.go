@@ -49,7 +49,7 @@ func (s Reminders) Put(ctx context.Context, p disclose.Party, leaf int64, now ti
 		return err
 	}
 	since := now.UTC().Truncate(time.Hour)
-	id := key.mailID(mail.Reminder, []byte(p.String()), binary.BigEndian.AppendUint64(nil, uint64(leaf)), []byte(since.Format(time.RFC3339))) //nolint:gosec // leaves are counted up from 0
+	id := key.mailID(mail.Reminder, []byte(p.String()), binary.BigEndian.AppendUint64(nil, uint64(leaf)), []byte(since.Format(time.RFC3339)))
 	hidden, err := key.lockMail(id, hiddenMail{})
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ func (f Fault) Place() string {
 	}
 	field := f.Field
 	if m := targetPattern.FindStringSubmatch(field); m != nil {
-		n, _ := strconv.Atoi(m[1]) //nolint:errcheck // digits; a number that is too large is none of a target
+		n, _ := strconv.Atoi(m[1]) // digits; a number that is too large is none of a target
 		parts, field = append(parts, fmt.Sprintf("target %d", n+1)), field[len(m[0]):]
 	}
 	if field = strings.ReplaceAll(strings.TrimPrefix(field, "/"), "/", "."); field != "" {

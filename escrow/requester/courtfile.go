@@ -32,7 +32,7 @@ func CreateCourtFile(dir string) (*CourtFile, error) {
 		if unread != nil || len(entries) > 0 {
 			return nil, secretfile.ErrExists.Because(errors.New(dir))
 		}
-		err = os.Chmod(dir, 0o700) //nolint:gosec // a folder: without its x nobody enters it
+		err = os.Chmod(dir, 0o700) // a folder: without its x nobody enters it
 	}
 	if err != nil {
 		return nil, secretfile.ErrUnwritable.Because(err)

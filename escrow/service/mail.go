@@ -91,7 +91,7 @@ type Mail struct {
 }
 
 // open reads the settings; they were checked.
-func (c *mailConfig) open(o *opening, ctx context.Context) error {
+func (c *mailConfig) open(ctx context.Context, o *opening) error {
 	from, err := mail.ParseAddress(c.From)
 	if err != nil {
 		return of("mail.from", err)

@@ -179,7 +179,7 @@ func TestFoundL3CheckTriesTheMailServer(t *testing.T) {
 		config := good
 		c.edit(&config)
 		o := &opening{Parts: Parts{Origin: "https://penname.example", Authorities: roots}, checking: true}
-		err := config.open(o, t.Context())
+		err := config.open(t.Context(), o)
 		if !errors.Is(err, c.want) || c.want == nil && (err != nil || o.Mail.Server.Password != "secret") {
 			t.Errorf("%s: %v", name, err)
 		}

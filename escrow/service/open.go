@@ -79,7 +79,7 @@ func (c *Config) parts() []part {
 		all = append(all, k.parts()...)
 	}
 	if m := c.Mail; m != nil {
-		all = append(all, part{"mail", []string{"authorities"}, m.open})
+		all = append(all, part{"mail", []string{"authorities"}, func(o *opening, ctx context.Context) error { return m.open(ctx, o) }})
 	}
 	for n := range all {
 		all[n].open = c.place(all[n].open)

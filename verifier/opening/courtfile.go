@@ -73,7 +73,6 @@ type courtFile struct {
 	revealed Revealed
 	exhibits map[string]string // file by digest
 	digests  map[string]string // hex SHA-256 of what the certificate is made of, by name
-	wrong    *refusal.Error    // of an exhibit that is not what it is called
 }
 
 func (f *courtFile) read(name string) ([]byte, error) {
@@ -289,7 +288,7 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	} else {
 		revocation, err := f.revocation()
 		if err == nil {
-			_, err = verifyCertificate(signed, revocation, f.bundles...)
+			err = verifyCertificate(signed, revocation, f.bundles...)
 		}
 		c.step(err, "the certificate is signed by %s, with a key that the rules name for it on the day that it gives", said.CourtName)
 	}

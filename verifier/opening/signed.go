@@ -279,7 +279,7 @@ func (s CourtCertificate) sign(key jose.JSONWebKey, revocation []string, inForce
 		return s, "", err
 	}
 	for _, b := range inForce {
-		if _, err := verifyCertificate(raw, revocation, b); err != nil {
+		if err := verifyCertificate(raw, revocation, b); err != nil {
 			return s, "", ErrSigner.Because(errors.Unwrap(err))
 		}
 	}
@@ -287,26 +287,26 @@ func (s CourtCertificate) sign(key jose.JSONWebKey, revocation []string, inForce
 }
 
 // verifyCertificate reads a signed certificate, and holds its signature against the authority
-// that it names in one of the bundles: else it is [ErrForged] with what was read. No leaf says
+// that it names in one of the bundles: else it is [ErrForged]. No leaf says
 // when it was signed: where a certificate signed, it is judged at the time that it states.
-func verifyCertificate(raw string, revocation []string, bundles ...*policy.Bundle) (*CourtCertificate, error) {
+func verifyCertificate(raw string, revocation []string, bundles ...*policy.Bundle) error {
 	signed, err := certificateFormat.Open(raw)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s, err := readCertificate(signed.Payload)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	refused := error(policy.ErrUnknownAuthority)
 	for _, b := range slices.Backward(bundles) {
 		if _, err := b.VerifyAuthority(signed, s.By, s.Made, policy.Seen{Span: policy.Span{First: s.Made, Last: s.Made}, Revocation: revocation}); err == nil && s.By == s.Court {
-			return s, nil
+			return nil
 		} else if err != nil {
 			refused = err
 		}
 	}
-	return s, ErrForged.Because(refused)
+	return ErrForged.Because(refused)
 }
 
 func readCertificate(payload []byte) (*CourtCertificate, error) {

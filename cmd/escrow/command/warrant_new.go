@@ -215,7 +215,7 @@ func (d *interview) run(ctx context.Context) error {
 		}
 		said += "\nThen: escrow warrant file warrant.jws --evidence " + d.folder + " --server …"
 		if d.answers == "" {
-			os.Remove(d.saved()) //nolint:errcheck // what it says is in the draft
+			os.Remove(d.saved())
 		}
 		return d.print(v, said)
 	}
