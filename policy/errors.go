@@ -10,7 +10,7 @@ var (
 	ErrMalformed        = refusal.New(refusal.Invalid, "warrant.malformed", "The warrant is not canonical JSON of the published form; make it with `escrow warrant sign`.")
 	ErrUnknownAuthority = refusal.New(refusal.Unauthenticated, "warrant.unknown_authority", "The issuing authority is not in the bundle in force; only courts and authorities named there can sign.")
 	ErrSignerKey        = refusal.New(refusal.Unauthenticated, "warrant.signer_key_not_valid", "The key that signed is not one of the authority's, or was not valid when it signed.")
-	ErrInquiry          = refusal.New(refusal.Unauthenticated, "warrant.inquiry", "What only the court and custodians may read is shown to who asks with the court's key, now, and once: ask with `escrow warrant status CASE --key` again, and set the clock if it stays so.")
+	ErrInquiry          = refusal.New(refusal.Unauthenticated, "warrant.inquiry", "What only the court and custodians may read is shown to who asks with the court's key, now, and once: ask with `escrow warrant status CASE --key` or `escrow warrant list --key` again, and set the clock if it stays so.")
 	ErrBadSignature     = refusal.New(refusal.Unauthenticated, "warrant.bad_signature", "The signature does not match these bytes; send the document exactly as it was signed.")
 
 	ErrCertificateHeader = refusal.New(refusal.Invalid, "warrant.certificate_header", "What the header says of certificates is not JAdES baseline B (ETSI TS 119 182-1): x5c with at most 5 certificates, x5t#S256 of the first, iat or sigT, and no other key, no signature policy and no detached payload; escrow warrant sign --certificate writes one.")

@@ -28,7 +28,7 @@ import (
 
 // ErrNoObjection is of a ruling on an objection that nobody made, or that is answered.
 var ErrNoObjection = refusal.New(refusal.NotFound, "warrant.no_objection",
-	"no objection with that digest waits in this case: take the digest from escrow warrant status CASE --key, and rule on each objection once")
+	"no objection with that digest waits in this case: take the digest from escrow warrant objections CASE, and rule on each objection once")
 
 // reachWithin is how long a mail server has to accept what tells a person of a notice.
 const reachWithin = 72 * time.Hour

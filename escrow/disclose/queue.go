@@ -125,16 +125,12 @@ func (s Summary) Due() (due opening.Deadline, in bool) {
 	kind := policy.KindOf(s.Kind)
 	is := func(states ...State) bool { return slices.Contains(states, s.State) }
 	goesOn := is(Recorded, Authorised, Released)
-	within := answerWithin[policy.TenDays]
-	if s.Kind == policy.Emergency { // since format 5 of the bundle it alone has the shorter one
-		within = answerWithin[policy.EightHours]
-	}
 	first := func(what string, at time.Time, is bool) {
 		if at = at.UTC().Truncate(time.Second); is && (!in || at.Before(due.At)) {
 			due, in = opening.Deadline{What: what, At: at}, true
 		}
 	}
-	first(opening.DeadlineAnswer, s.ApproveFrom.Add(within), goesOn && s.Waiting > 0 && kind.Decided)
+	first(opening.DeadlineAnswer, s.answerBy(), goesOn && s.Waiting > 0 && kind.Decided)
 	first(opening.DeadlineValidation, s.ValidateBy, (goesOn || is(Noticed)) && !s.ValidateBy.IsZero() && !s.Validated && s.Barred != "lapsed")
 	ends := opening.DeadlineExpiry
 	switch {
@@ -146,6 +142,15 @@ func (s Summary) Due() (due opening.Deadline, in bool) {
 	first(ends, s.Expires, runsOut(kind) && (is(Recorded, Authorised) || is(Released) && s.Waiting > 0))
 	first(opening.DeadlineSecrecy, s.SecrecyEnds, kind.Opens && (goesOn || is(Lost)))
 	return due, in
+}
+
+// answerBy is when custodians are to have answered.
+func (s Summary) answerBy() time.Time {
+	within := answerWithin[policy.TenDays]
+	if s.Kind == policy.Emergency { // since format 5 of the bundle it alone has the shorter one
+		within = answerWithin[policy.EightHours]
+	}
+	return s.ApproveFrom.Add(within)
 }
 
 // AfterDue is the place behind a case in the order of what is due.

@@ -330,13 +330,9 @@ func (r *Registrar) WaitingFor(ctx context.Context, custodian, alternate string,
 	return page, yours, next, nil
 }
 
-// Next is the first date of a case in the list that is not met yet, and what happens then.
+// Next is what a custodian goes by of a case that waits: [Summary.Due] without the end of secrecy.
 func (s Summary) Next() opening.Deadline {
-	within := answerWithin[policy.TenDays]
-	if s.Kind == policy.Emergency { // since format 5 of the bundle it alone has the shorter one
-		within = answerWithin[policy.EightHours]
-	}
-	first := opening.Deadline{What: opening.DeadlineAnswer, At: s.ApproveFrom.Add(within).UTC()}
+	first := opening.Deadline{What: opening.DeadlineAnswer, At: s.answerBy().UTC()}
 	if !s.ValidateBy.IsZero() && !s.Validated && s.ValidateBy.Before(first.At) {
 		first = opening.Deadline{What: opening.DeadlineValidation, At: s.ValidateBy}
 	}
