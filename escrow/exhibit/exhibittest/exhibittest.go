@@ -39,7 +39,7 @@ func Forget(b *policy.Bundle) {
 
 // ForgetCatalogue makes a draft one that version 4 of the format can say too.
 func ForgetCatalogue(b *policy.Bundle) {
-	b.Organisations, b.Offences = nil, nil
+	b.Organisations, b.Offences, b.Remedies = nil, nil, nil
 	b.MinSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours, b.LeafFacets, b.SmallCount = 0, 0, 0, 0, nil, 0
 	for i := range b.Authorities {
 		a := &b.Authorities[i]
@@ -58,6 +58,6 @@ func ForgetCatalogue(b *policy.Bundle) {
 	}
 	b.OffenceClasses = slices.DeleteFunc(b.OffenceClasses, func(c policy.OffenceClass) bool { return c.NoticeFirst && c.MinPenaltyMonths == 0 })
 	for i := range b.OffenceClasses {
-		b.OffenceClasses[i].NoticeFirst = false
+		b.OffenceClasses[i].NoticeFirst, b.OffenceClasses[i].ShowOrder = false, false
 	}
 }
