@@ -189,7 +189,7 @@ const (
 
 // CheckObjection refuses what is no objection: a text of 1 to [MaxObjectionText] characters.
 func CheckObjection(text string) error {
-	if strings.TrimSpace(text) == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > MaxObjectionText {
+	if strings.TrimSpace(document.Fold(text)) == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > MaxObjectionText {
 		return ErrObjectionText
 	}
 	return nil
