@@ -161,8 +161,21 @@ func (b *Bundle) Told(s Submission, w *Warrant, target int) Told {
 type Coded struct {
 	Authority  string    `json:"authority"` // by its name
 	FileNumber string    `json:"file_number"`
-	Until      time.Time `json:"until,omitzero"` // an objection before that suspends the case; zero: nothing is suspended by it
+	PenName    string    `json:"pen_name"`
+	Platform   string    `json:"platform"`
+	LegalBasis string    `json:"legal_basis"`
+	Requester  string    `json:"requester"` // by its name
+	Fields     []string  `json:"fields"`
+	Kind       string    `json:"kind"`            // of the warrant
+	State      string    `json:"state,omitempty"` // of the pen name in the case, as a person's notice has it
+	Days       int       `json:"days,omitempty"`  // to object, of an order that waits for custodians; 0: nothing is suspended
+	Until      time.Time `json:"until,omitzero"`  // an objection before that suspends the case; zero: the days have not begun, if there are any
 	Told       Told      `json:"told"`
+}
+
+// Suspends reports whether an objection made at now keeps the case from going on.
+func (c Coded) Suspends(now time.Time) bool {
+	return c.Days > 0 && (c.Until.IsZero() || now.Before(c.Until))
 }
 
 // NoticeCode is what a one-time code is known by: SHA-256 of its letters and digits, however
@@ -189,7 +202,7 @@ const (
 
 // CheckObjection refuses what is no objection: a text of 1 to [MaxObjectionText] characters.
 func CheckObjection(text string) error {
-	if strings.TrimSpace(text) == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > MaxObjectionText {
+	if strings.TrimSpace(document.Fold(text)) == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > MaxObjectionText {
 		return ErrObjectionText
 	}
 	return nil

@@ -89,7 +89,8 @@ type Cases interface {
 	// once, and uses the code up. It is policy.ErrNoNotice for a code that is not good at that
 	// day, and policy.ErrObjections.
 	Object(ctx context.Context, code [32]byte, sealed []byte, now time.Time) error
-	// Coded returns what the notice of a code says that is good then, or policy.ErrNoNotice.
+	// Coded returns what the notice of a code says that is good then, or was and is used up, or
+	// policy.ErrNoNotice.
 	Coded(ctx context.Context, code [32]byte, now time.Time) (policy.Coded, error)
 	// Say stores what a custodian said in the case that it names, once: the same digest again
 	// changes nothing. may is asked under the lock of the case, with what was said in it before,

@@ -81,8 +81,8 @@ GRANT SELECT (case_id, said, mac, leaf), INSERT (case_id, said, mac, leaf) ON de
 GRANT EXECUTE ON FUNCTION newest_leaf_is(text, bigint) TO penname_disclosing;
 GRANT EXECUTE ON FUNCTION last_decisions(text) TO penname_disclosing;
 GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle, votes), INSERT (case_id, custodian, approved, signed, leaf, bundle, votes) ON approvals TO penname_disclosing;
-GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target, about) ON notices TO penname_disclosing;
-GRANT SELECT (case_id), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target, about) ON first_notices TO penname_disclosing;
+GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target, about), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target, about) ON notices TO penname_disclosing;
+GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, kind, target, about), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target, about) ON first_notices TO penname_disclosing;
 GRANT SELECT (case_id, days, tell_by, leaf, reached, approve_from), INSERT (case_id, days, tell_by), UPDATE (leaf, reached, approve_from) ON notice_first TO penname_disclosing;
 GRANT SELECT (case_id, target, n, lawyer, day, suspends, digest, sealed, keep_days, leaf, outcome, ruling), UPDATE (sealed, leaf, outcome, ruling, said) ON objections TO penname_disclosing;
 GRANT SELECT (hash, case_id, target, until, used) ON notice_codes TO penname_disclosing;

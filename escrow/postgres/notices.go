@@ -198,20 +198,25 @@ func (s Cases) Object(ctx context.Context, code [32]byte, sealed []byte, now tim
 	return s.db.objects(ctx, `SELECT use_code($1, $2, $3)`, code[:], sealed, now.UTC())
 }
 
-// Coded implements [disclose.Cases].
+// Coded implements [disclose.Cases]: of the notice after something was done, if there is one.
 func (s Cases) Coded(ctx context.Context, code [32]byte, now time.Time) (found policy.Coded, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		var about *string
 		var until *time.Time
 		rows, err := c.Query(ctx, `
-			SELECT n.authority, n.file_number, n.about, f.approve_from
-			FROM notice_codes k JOIN notices_of n ON n.case_id = k.case_id AND n.target = k.target LEFT JOIN notice_first f ON f.case_id = k.case_id
-			WHERE k.hash = $1 AND k.used IS NULL AND k.until >= ($2::timestamptz AT TIME ZONE 'UTC')::date`, code[:], now.UTC())
+			SELECT n.authority, n.file_number, n.pseudonym, n.platform, n.legal_basis, n.requester, n.fields, n.kind, n.about, coalesce(t.state, ''),
+			  CASE WHEN t.state = 'waiting' AND n.first THEN f.days ELSE 0 END, CASE WHEN t.state = 'waiting' AND n.first THEN f.approve_from END
+			FROM notice_codes k JOIN (
+			    SELECT case_id, target, authority, file_number, pseudonym, platform, legal_basis, requester, fields, kind, about, false AS first FROM notices UNION ALL
+			    SELECT case_id, target, authority, file_number, pseudonym, platform, legal_basis, requester, fields, kind, about, true FROM first_notices) n
+			    ON n.case_id = k.case_id AND n.target = k.target
+			  LEFT JOIN notice_first f ON f.case_id = k.case_id LEFT JOIN case_targets t ON t.case_id = k.case_id AND t.target = k.target
+			WHERE k.hash = $1 AND k.until >= ($2::timestamptz AT TIME ZONE 'UTC')::date ORDER BY n.first LIMIT 1`, code[:], now.UTC())
 		if err != nil {
 			return err
 		}
 		_, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (struct{}, error) {
-			return struct{}{}, row.Scan(&found.Authority, &found.FileNumber, &about, &until)
+			return struct{}{}, row.Scan(&found.Authority, &found.FileNumber, &found.PenName, &found.Platform, &found.LegalBasis, &found.Requester, &found.Fields, &found.Kind, &about, &found.State, &found.Days, &until)
 		})
 		if err == pgx.ErrNoRows { //nolint:errorlint // CollectExactlyOneRow returns it bare
 			return policy.ErrNoNotice

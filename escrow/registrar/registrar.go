@@ -462,6 +462,7 @@ type Problem struct {
 
 	Reference string `json:"reference,omitempty"` // of an enrolment that is held
 	Back      string `json:"-"`                   // for pages: the sign-in at a platform that waits for this person
+	Unsaved   string `json:"-"`                   // for pages: what this person typed, and is lost with the page
 	From      string `json:"from,omitempty"`      // the day (YYYY-MM-DD) from which it is not held any longer
 
 	Culprits []string `json:"culprits,omitempty"` // ids of the custodians at fault

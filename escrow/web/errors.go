@@ -93,6 +93,7 @@ type WithFacts struct {
 	Targets []registrar.TargetStatus // of the warrant, where each is refused
 
 	Back      string    // the sign-in at a platform, on the way of which it was refused: its address here
+	Unsaved   string    // what the person typed, which nobody has now but they
 	Reference string    // of the review of an enrolment
 	From      time.Time // UTC day from which it is not held; zero: not decided
 }
@@ -137,7 +138,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	s.NoteRefusal(c.Request().Context(), s.route(c.Request().Method, c.Path()), e.Code, p.Status >= http.StatusInternalServerError, noted(e)...)
 	var facts WithFacts
 	if errors.As(err, &facts) {
-		p.Rules, p.Decided, p.Quorum, p.Reference, p.Back = facts.Rules, facts.Decided, facts.Quorum, facts.Reference, facts.Back
+		p.Rules, p.Decided, p.Quorum, p.Reference, p.Back, p.Unsaved = facts.Rules, facts.Decided, facts.Quorum, facts.Reference, facts.Back, facts.Unsaved
 		p.Grounds, p.Targets = facts.Grounds, facts.Targets
 		if !facts.From.IsZero() {
 			p.From = facts.From.UTC().Format(time.DateOnly)

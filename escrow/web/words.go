@@ -14,7 +14,7 @@ import (
 type words struct{ Heading, What, Do string }
 
 // forPeople are the areas of codes whose texts speak to the person at the page.
-var forPeople = map[string]bool{"session": true, "proofing_failed": true, "openid": true, "issue": true, "person": true, "persona": true, "contact": true}
+var forPeople = map[string]bool{"session": true, "proofing_failed": true, "openid": true, "issue": true, "person": true, "persona": true, "contact": true, "notice": true}
 
 const (
 	askOperator = "If it stays so, write to the operator of this service and give them the code below."
@@ -24,6 +24,14 @@ const (
 func wordsOf(p registrar.Problem) words {
 	area, _, _ := strings.Cut(p.Code, ".")
 	outage := p.Status >= http.StatusInternalServerError
+	if p.Unsaved != "" {
+		p.Unsaved = ""
+		w := wordsOf(p)
+		if w.Heading = "What you wrote was NOT stored"; p.Code == outcomeUnknown {
+			w.Heading = "What you wrote may not be stored"
+		}
+		return w
+	}
 	switch {
 	case p.Code == "session.signed_out":
 		return words{"Please sign in", p.Title, ""}
@@ -73,13 +81,16 @@ func (s *Server) detailOf(method, path string, e *refusal.Error) string {
 		text, ok = s.undone["* "+path]
 	}
 	switch {
-	case ok && e.Code == "database.outcome_unknown":
+	case ok && e.Code == outcomeUnknown:
 		return notKnown
 	case e.Code == recorded: // says so itself
 		return ""
 	}
 	return text
 }
+
+// outcomeUnknown is the code of a transaction whose answer was lost (postgres.ErrOutcomeUnknown).
+const outcomeUnknown = "database.outcome_unknown"
 
 // recorded is the code of a deletion whose rest failed (issue.ErrRecorded).
 const recorded = "person.deletion_recorded"

@@ -735,15 +735,24 @@ func (m *Memory) Object(_ context.Context, code [32]byte, sealed []byte, now tim
 	return nil
 }
 
-// Coded implements [disclose.Cases]: of what is told it knows the file number alone.
+// Coded implements [disclose.Cases]: of what is told it knows no more than this.
 func (m *Memory) Coded(_ context.Context, code [32]byte, _ time.Time) (policy.Coded, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k, ok := m.codes[code]
-	if !ok || k.used {
+	if !ok {
 		return policy.Coded{}, policy.ErrNoNotice
 	}
-	return policy.Coded{FileNumber: m.firsts[k.id].FileNumber}, nil
+	n := m.firsts[k.id]
+	c, ok := m.find(withID(k.id))
+	if !ok {
+		return policy.Coded{}, policy.ErrNoNotice
+	}
+	told := policy.Coded{FileNumber: n.FileNumber, LegalBasis: n.LegalBasis, Fields: n.Fields, State: string(c.Targets[k.target].State)}
+	if c.Targets[k.target].State == disclose.TargetWaiting {
+		told.Days, told.Until = c.First.Days, c.ApproveFrom
+	}
+	return told, nil
 }
 
 // FirstNotice returns what the persons were told before custodians decided.

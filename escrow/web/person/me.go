@@ -38,6 +38,8 @@ type mePage struct {
 	Silent  map[string]*silent  `json:"-"` // by pen name; nil: it can do nothing
 	Several map[string]bool     `json:"-"` // by sector: a person may have more than one pen name there
 	Origin  string              `json:"-"`
+	Writes  bool                `json:"-"` // else nobody is written to
+	Address bool                `json:"-"` // the person gave one
 
 	Leaving leaving `json:"-"`
 }
@@ -89,10 +91,14 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 	if err != nil {
 		return err
 	}
+	contact, err := s.Issuer.Store.Contact(ctx, who.Person)
+	if err != nil {
+		return err
+	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: []notice{}, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
+	page := mePage{Writes: s.Writes, Address: contact.Confirmed.Reveal() != "" || contact.Waits(s.edge.Now()), Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: []notice{}, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
 		Silent: map[string]*silent{}, Several: map[string]bool{}, Leaving: s.sessions.leaving(who, "/me/stay")}
 	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {
@@ -103,7 +109,8 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 		page.Names[p.SectorID()] = strings.Join(append([]string{p.Name}, s.alike(p)...), ", ")
 	}
 	for _, n := range notices {
-		shown := notice{Notice: n, Name: page.Names[n.Platform]}
+		shown := asSeen(n, page.Names[n.Platform], s.edge.Now())
+		shown.Mailed, shown.Stored = s.Writes && contact.Confirmed.Reveal() != "", page.Welcome == "objection" && r.URL.Query().Get("notice") == shown.ID()
 		if draft.of(n) {
 			shown.Draft, shown.Wrong = draft.text, draft.wrong
 		}

@@ -2,6 +2,8 @@ package person
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -19,18 +22,85 @@ type notice struct {
 	issue.Notice
 	Name string `json:"-"` // of the platform
 
-	Draft string `json:"-"` // what they wrote and could not send
-	Wrong string `json:"-"` // and why not
+	Open   bool   `json:"-"` // an objection made now stops it
+	Mailed bool   `json:"-"` // they are written to
+	Stored bool   `json:"-"` // they have just objected
+	Draft  string `json:"-"` // what they wrote and could not send
+	Wrong  string `json:"-"` // and why not
+}
+
+// asSeen is a notice on a page made at now.
+func asSeen(n issue.Notice, platform string, now time.Time) notice {
+	shown := notice{Notice: n, Name: platform}
+	shown.Open = shown.Waits() && (n.First.ObjectBy.IsZero() || now.Before(n.First.ObjectBy))
+	return shown
 }
 
 // maxObjections is how many objections one notice takes.
 const maxObjections = 3
 
-// MayObject reports whether the notice takes an objection: not where nothing was done and
-// nothing will be, and not where nobody knows to whom it would be encrypted.
-func (n notice) MayObject() bool {
+// ID is of the notice on its page.
+func (n notice) ID() string { return fmt.Sprintf("notice-%d-%s", n.Leaf, n.Pseudonym) }
+
+// Waits reports whether an order waits for the custodians, so that the person can stop it.
+func (n notice) Waits() bool { return n.First != nil && n.State == "waiting" }
+
+// Takes reports whether the notice is of an order that can be objected to: not where nothing
+// was done and nothing will be, and not where nobody knows to whom it would be encrypted.
+func (n notice) Takes() bool {
 	over := n.First != nil && !slices.Contains([]string{"waiting", "authorised", "released"}, n.State)
-	return !over && n.About != nil && len(n.About.Objection.Recipients) > 0 && len(n.Objections) < maxObjections
+	return !over && n.About != nil && len(n.About.Objection.Recipients) > 0
+}
+
+// Left is how many more objections it takes.
+func (n notice) Left() int { return max(0, maxObjections-len(n.Objections)) }
+
+// MayObject reports whether the notice takes an objection.
+func (n notice) MayObject() bool { return n.Takes() && n.Left() > 0 }
+
+// Held reports whether an objection keeps the order from going on.
+func (n notice) Held() bool {
+	return slices.ContainsFunc(n.Objections, func(o issue.Objection) bool { return o.Suspends && o.Outcome == "" })
+}
+
+// Late reports whether an objection came when what was ordered was done already, and not
+// only when the days were over.
+func (n notice) Late(o issue.Objection) bool {
+	return n.First == nil && !(n.About != nil && o.Day.Before(n.About.Opened))
+}
+
+// LastDay is the last of the days within which something can be done against the order.
+func (n notice) LastDay(days int) time.Time { return n.Day.AddDate(0, 0, days) }
+
+// Waiting are the notices of orders that wait, the most urgent first.
+func (p mePage) Waiting() (all []notice) { return waiting(p.Notices) }
+
+func waiting(notices []notice) []notice {
+	all := slices.DeleteFunc(slices.Clone(notices), func(n notice) bool { return !n.Waits() })
+	slices.SortStableFunc(all, func(a, b notice) int {
+		if x, y := a.First.ObjectBy.IsZero(), b.First.ObjectBy.IsZero(); x != y {
+			return map[bool]int{true: 1, false: -1}[x]
+		}
+		return a.First.ObjectBy.Compare(b.First.ObjectBy)
+	})
+	return all
+}
+
+// Past are the others, the newest first.
+func (p mePage) Past() []notice {
+	all := slices.DeleteFunc(slices.Clone(p.Notices), notice.Waits)
+	slices.Reverse(all)
+	return all
+}
+
+// NotStored reports whether the page shows an objection that could not be sent.
+func (p mePage) NotStored() bool {
+	return slices.ContainsFunc(p.Notices, func(n notice) bool { return n.Wrong != "" })
+}
+
+// Stored reports whether a notice of the page says that an objection was stored.
+func (p mePage) Stored() bool {
+	return slices.ContainsFunc(p.Notices, func(n notice) bool { return n.Stored })
 }
 
 // drafted is an objection that could not be sent.
@@ -44,7 +114,7 @@ func (d drafted) of(n issue.Notice) bool {
 }
 
 // noticeOf is the notice that a form names, if it is one of the person's.
-func (s *side) noticeOf(r *http.Request) (who session, n issue.Notice, err error) {
+func (s *side) noticeOf(r *http.Request) (who session, n notice, err error) {
 	if who, err = s.who(r); err != nil {
 		return who, n, err
 	}
@@ -59,34 +129,59 @@ func (s *side) noticeOf(r *http.Request) (who session, n issue.Notice, err error
 	i := slices.IndexFunc(all, func(n issue.Notice) bool {
 		return string(n.Pseudonym) == r.PostFormValue("pen_name") && n.Platform == r.PostFormValue("platform") && strconv.FormatInt(n.Leaf, 10) == r.PostFormValue("leaf")
 	})
-	if i < 0 || !(notice{Notice: all[i]}).MayObject() {
+	if i < 0 {
 		return who, n, policy.ErrNoNotice
 	}
-	return who, all[i], nil
+	return who, notice{Notice: all[i]}, nil
+}
+
+// mayObject is why a notice takes no objection, or nil.
+func (n notice) mayObject() error {
+	switch {
+	case !n.Takes():
+		return policy.ErrNoNotice
+	case n.Left() == 0:
+		return policy.ErrObjections
+	}
+	return nil
 }
 
 // objectTo stores what a person objects. It is encrypted here: a page without a script sends
-// what was typed.
+// what was typed, which a refusal shows again: it may be nowhere else.
 func (s *side) objectTo(w http.ResponseWriter, r *http.Request) error {
+	text := strings.ReplaceAll(r.PostFormValue("text"), "\r\n", "\n") // HTML, 4.10.21.8: a form sends each line break as two characters
+	if err := s.objection(w, r, text); err != nil {
+		return web.WithFacts{Err: err, Unsaved: text}
+	}
+	return nil
+}
+
+func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) error {
 	who, n, err := s.noticeOf(r)
 	if err != nil {
 		return err
 	}
-	text := r.PostFormValue("text")
 	if err := policy.CheckObjection(text); err != nil {
-		return s.showMe(w, r, who, http.StatusUnprocessableEntity, drafted{n, text, refusal.Of(err).Mend})
+		return s.showMe(w, r, who, http.StatusUnprocessableEntity, drafted{n.Notice, text, refusal.Of(err).Mend})
 	}
-	sealed, err := exhibit.SealText(n.About.Objection.Recipients, text)
-	if err != nil {
-		return err
-	}
-	if err := s.Issuer.Store.ObjectTo(r.Context(), n, sealed, s.edge.Now()); err != nil {
-		return err
+	sent := sha256.Sum256([]byte(n.Platform + " " + n.ID() + " " + text))
+	if !who.sent(sent) { // else the button was pressed twice, or the page sent again
+		if err := n.mayObject(); err != nil {
+			return err
+		}
+		sealed, err := exhibit.SealText(n.About.Objection.Recipients, text)
+		if err != nil {
+			return err
+		}
+		if err := s.Issuer.Store.ObjectTo(r.Context(), n.Notice, sealed, s.edge.Now()); err != nil {
+			return err
+		}
+		who.send(sent)
 	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/me?welcome=objection#disclosed", http.StatusSeeOther)
+	http.Redirect(w, r, "/me?welcome=objection&notice="+n.ID()+"#stored", http.StatusSeeOther)
 	return nil
 }
 
@@ -98,11 +193,14 @@ type lawyerPage struct {
 
 func (s *side) codeFor(w http.ResponseWriter, r *http.Request) error {
 	who, n, err := s.noticeOf(r)
+	if err == nil {
+		err = n.mayObject()
+	}
 	if err != nil {
 		return err
 	}
 	code, now := newCode(), s.edge.Now()
-	if err := s.Issuer.Store.MakeCode(r.Context(), n, policy.NoticeCode(code), now); err != nil {
+	if err := s.Issuer.Store.MakeCode(r.Context(), n.Notice, policy.NoticeCode(code), now); err != nil {
 		return err
 	}
 	if err := s.sessions.keep(w, who); err != nil {

@@ -76,7 +76,11 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html lapsed":                mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "emergency", Barred: "warrant.lapsed"})},
 		"me.html linked":                mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "link"})},
 		"me.html told first":            mePage{Names: names, PenNames: mine, Notices: shown(toldFirst)},
-		"me.html told first, not begun": mePage{Welcome: "objection", Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", State: "waiting", First: &issue.First{Days: 10}})},
+		"me.html told first, not begun": mePage{Names: names, PenNames: mine, Notices: notBegun()},
+		"home.html told first":          map[string]any{"SignedIn": true, "Waiting": shown(toldFirst)},
+		"me.html told first, late":      mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", State: "waiting", First: &issue.First{Days: 10, ObjectBy: postedAt}})},
+		"me.html three objections":      mePage{Names: names, PenNames: mine, Notices: shown(objected())},
+		"refused.html not stored":       registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code, Unsaved: "<b>I</b> did not"},
 		"me.html told first, over":      mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", State: "stopped", First: &issue.First{Days: 10}})},
 		"me.html a text too long":       mePage{Names: names, PenNames: mine, Notices: []notice{{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>", Wrong: policy.ErrObjectionText.Mend}}},
 		"me.html told all":              mePage{Names: names, PenNames: mine, Notices: shown(toldAll())},
@@ -376,7 +380,7 @@ func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 // shown are notices as their person sees them.
 func shown(all ...issue.Notice) (seen []notice) {
 	for _, n := range all {
-		seen = append(seen, notice{Notice: n, Name: "Town Square"})
+		seen = append(seen, asSeen(n, "Town Square", postedAt))
 	}
 	return seen
 }
@@ -385,7 +389,7 @@ var postedAt = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // toldFirst is a notice of what is to be done.
 var toldFirst = issue.Notice{Pseudonym: "pen1x", Platform: "town-square", Kind: "production", State: "waiting", Authority: "Northtown Court", FileNumber: "7/2026", LegalBasis: "the law",
-	Requester: "Thornley Police", Fields: []string{"name"}, Leaf: 9, First: &issue.First{Days: 10, ObjectBy: postedAt.AddDate(0, 0, 14)},
+	Requester: "Thornley Police", Fields: []string{"name"}, Leaf: 9, Day: postedAt, First: &issue.First{Days: 10, ObjectBy: postedAt.AddDate(0, 0, 14)},
 	About: &policy.Told{Offence: "Defamation", Statute: "Defamation Act 2013, s 1", Posts: []policy.ToldPost{{URL: "https://town.example/p/1", At: postedAt}},
 		Remedies: []policy.Remedy{{What: "Appeal", To: "the appeal court", Days: 21, Address: "https://court.example"}}, Objection: policy.ToldObjection{Recipients: []string{"age1pq1x"}, KeepDays: 90}}}
 
@@ -397,7 +401,7 @@ func toldAll() issue.Notice {
 	about.Agreed = []policy.ToldAgreed{{Name: "Alba Ferrand, Bar Association"}, {Name: "Noor, Press Council", Alternate: true}}
 	about.Order = &policy.ToldOrder{Grounds: "She wrote it.", Necessity: "No other way.", Proportionality: "Grave.", SHA256: "aa"}
 	n.First, n.About, n.State = nil, &about, "released"
-	n.Objections = []issue.Objection{{Day: postedAt, Suspends: true, Outcome: "dismissed", Said: "The post is a threat.", Ruling: 12}, {Lawyer: true, Day: postedAt}}
+	n.Objections = []issue.Objection{{Day: postedAt, Suspends: true, Outcome: "dismissed", Said: "The post is a threat.", Ruling: 12}, {Lawyer: true, Day: postedAt.AddDate(0, 0, 3)}}
 	return n
 }
 
@@ -405,13 +409,15 @@ func toldAll() issue.Notice {
 func TestANoticeSaysWhatAPersonCanDo(t *testing.T) {
 	pages := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})
 	for state, wants := range map[string][]string{
-		"told first": {"A court wants your pen name on Town Square opened", "Nothing is done before 15 March 2026", "Northtown Court, file 7/2026", "Defamation (Defamation Act 2013, s 1)",
+		"told first": {"<strong>A court wants your pen name on Town Square opened: object before 15 March 2026.</strong>", `href="#notice-9-pen1x"`, "<h3>A court wants your pen name on Town Square opened", "This is no appeal to the court itself", "3 objections are left", "within 21 days from the day you were told: until 22 March 2026", "Nothing is done before 15 March 2026", "Northtown Court, file 7/2026", "Defamation (Defamation Act 2013, s 1)",
 			"of 1 March 2026: <code>https://town.example/p/1</code>", "What they would learn", "Appeal: to the appeal court, within 21 days", "https://court.example", "Send the objection", "Make a code for my lawyer"},
-		"told first, not begun": {"You have 10 days to object, which have not begun", "Your objection is stored"},
+		"told first, not begun": {"You have 10 days to object, which have not begun: they begin when the mail", "Your objection is stored", `id="stored"`, "<title>Your objection is stored"},
+		"told first, late":      {"The days to object are over, and the custodians decide", "The days to object were over on 1 March 2026"},
+		"three objections":      {"You objected, and nothing goes on before a court has decided", "three objections to this order", "The days to object were over, so it stops nothing"},
 		"told first, over":      {"It was not done, and will not be: a court stopped the order"},
-		"a text too long":       {"&lt;b&gt;I&lt;/b&gt;</textarea>", "An objection is a text of 1 to 8,000 characters, for example", "<details open>"},
-		"told all": {"Opened on</dt><dd>4 March 2026", "Alba Ferrand, Bar Association; Noor, Press Council (in the place of another)", "the investigation would have failed. It was secret until 1 May 2026",
-			"She wrote it.", "You objected on 1 March 2026.", "A court did not agree. The court says: &ldquo;The post is a threat.&rdquo;", "Your lawyer objected", "It came when the time was over", "Object, or say that you appeal"},
+		"a text too long":       {"&lt;b&gt;I&lt;/b&gt;</textarea>", "Your objection was NOT stored. An objection is a text of 1 to 8,000 characters, for example", "<details open>", "<title>NOT stored", `href="#wrong"`, `id="wrong"`},
+		"told all": {"Opened on</dt><dd>4 March 2026", "Alba Ferrand, Bar Association; Noor, Press Council (in the place of another)", "The investigation would have failed. It was secret until 1 May 2026",
+			"She wrote it.", "You objected on 1 March 2026.", "A court did not agree. The court says: &ldquo;The post is a threat.&rdquo;", "Your lawyer objected", "Your name had been opened already, so it stops nothing. The custodians can read it, and so can Thornley Police, who has to show it to the court", "Object, or say that you appeal"},
 	} {
 		for _, want := range wants {
 			if page := pages["me.html "+state]; !strings.Contains(page, want) {
@@ -419,9 +425,43 @@ func TestANoticeSaysWhatAPersonCanDo(t *testing.T) {
 			}
 		}
 	}
-	for _, state := range []string{"told first, over", "noticed"} {
+	for page, want := range map[string]string{"home.html told first": `object before 15 March 2026.</strong> <a href="/me#notice-9-pen1x">`,
+		"refused.html not stored": "readonly>&lt;b&gt;I&lt;/b&gt; did not</textarea>"} {
+		if !strings.Contains(pages[page], want) {
+			t.Errorf("%s does not say %q: %s", page, want, pages[page])
+		}
+	}
+	for _, state := range []string{"told first, over", "noticed", "three objections"} {
 		if strings.Contains(pages["me.html "+state], "Send the objection") {
 			t.Errorf("%s takes an objection", state)
 		}
+	}
+}
+
+// notBegun is a notice whose days do not count yet, of somebody who objected just now.
+func notBegun() []notice {
+	all := shown(issue.Notice{Platform: "town-square", Kind: "production", State: "waiting", First: &issue.First{Days: 10}})
+	all[0].Mailed, all[0].Stored = true, true
+	return all
+}
+
+// objected is a notice that takes no more objections.
+func objected() issue.Notice {
+	n := toldFirst
+	n.Objections = []issue.Objection{{Day: postedAt, Suspends: true}, {Day: postedAt}, {Lawyer: true, Day: postedAt}}
+	return n
+}
+
+// What waits is above what is over, the most urgent first; what is over, the newest first.
+func TestWhatWaitsIsAbove(t *testing.T) {
+	later, notYet, older := toldFirst, toldFirst, toldAll()
+	later.First, notYet.First, older.Leaf = &issue.First{Days: 20, ObjectBy: postedAt.AddDate(0, 0, 30)}, &issue.First{Days: 3}, 3
+	page := mePage{Notices: shown(older, notYet, later, toldAll(), toldFirst)}
+	var waits []int
+	for _, n := range page.Waiting() {
+		waits = append(waits, n.First.Days)
+	}
+	if past := page.Past(); !slices.Equal(waits, []int{10, 20, 3}) || len(past) != 2 || past[0].Leaf != 9 {
+		t.Errorf("%v %v", waits, past)
 	}
 }

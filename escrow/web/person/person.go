@@ -149,6 +149,9 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	for route, text := range undone {
 		edge.Undone(route, text)
 	}
+	if !c.Writes {
+		edge.Undone("POST "+addressPath, "Your address is as it was.")
+	}
 	return &Live{s}, nil
 }
 
@@ -161,6 +164,8 @@ var undone = map[string]string{
 	"POST /me/sign-out-device":         "That device may still be signed in. You can ask again.",
 	"POST /me/platform":                "Not all of it may have happened. You can ask again: twice does no harm.",
 	"POST /me/object":                  "Your objection may not be recorded. Make it again to be sure: twice does no harm.",
+	"POST /me/objection":               "Your objection was NOT stored.",
+	"POST /me/lawyer":                  "No new code is good.",
 	"POST /me/rename":                  "Your pen name may be called as before.",
 	"POST /me/retire":                  "Your pen name may be in use as before. Look at your page, and retire it again if it is.",
 	"POST /me/address":                 "Your address is as it was. A code may have been sent or not: look at the page, and ask again if nothing comes.",
@@ -257,10 +262,36 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.who(r)
+	var urgent []notice
+	who, err := s.who(r)
+	if err == nil {
+		urgent = s.urgent(r.Context(), who)
+	}
 	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": err == nil, "Platforms": s.open(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
+		"SignedIn": err == nil, "Waiting": urgent, "Platforms": s.open(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
+}
+
+// urgent are the orders that wait and concern somebody. The first page shows without them
+// what it can: their own page says why they are not known.
+func (s *side) urgent(ctx context.Context, who session) []notice {
+	names, err := s.Issuer.PenNames(ctx, who.Person, s.sectors())
+	if err != nil {
+		return nil
+	}
+	notices, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
+	if err != nil {
+		return nil
+	}
+	var all []notice
+	for _, n := range notices {
+		name := n.Platform
+		if p, err := s.platform(ctx, n.Platform); err == nil {
+			name = p.Name
+		}
+		all = append(all, asSeen(n, name, s.edge.Now()))
+	}
+	return waiting(all)
 }
 
 // open are the platforms that people may sign in to.

@@ -65,8 +65,9 @@ type session struct {
 	For     string       `json:"f,omitempty"` // the address that the person proved who they are anew for
 	Told    string       `json:"t,omitempty"` // what was told Proven: see told
 	Allowed []allowed    `json:"c,omitempty"`
-	Expires time.Time    `json:"e"` // unless the person opens another page
-	Ends    time.Time    `json:"x"` // in any case
+	Sent    [][]byte     `json:"o,omitempty"` // what the person objected: see sent
+	Expires time.Time    `json:"e"`           // unless the person opens another page
+	Ends    time.Time    `json:"x"`           // in any case
 }
 
 // allowed is what the person agreed to while this session lasts: what a platform may
@@ -104,6 +105,20 @@ func (v *session) used(platform string, scopes []byte) {
 		a.Silent = true
 		v.allow(a)
 	}
+}
+
+// sent reports whether this session sent an objection with that digest: sealed, one text is
+// never twice the same, and nobody can tell later that it was.
+func (v session) sent(digest [32]byte) bool {
+	return slices.ContainsFunc(v.Sent, func(d []byte) bool { return bytes.Equal(d, digest[:8]) })
+}
+
+// maxSent is how many are remembered, the newest ones.
+const maxSent = 6
+
+func (v *session) send(digest [32]byte) {
+	v.Sent = append(slices.Clone(v.Sent), digest[:8])
+	v.Sent = v.Sent[max(0, len(v.Sent)-maxSent):]
 }
 
 // usedLast is which of the person's pen names this session used last at a platform.
