@@ -51,6 +51,18 @@ func (d *interview) saved() string {
 	return d.out.File + ".answers"
 }
 
+// deliveryKey is the public key in a requester's file: of the key itself, or of what keygen printed.
+func deliveryKey(name string) (string, error) {
+	if raw, err := shell.ReadFile(name); err == nil && document.CheckDeliveryKey(string(document.Typed(raw))) == nil {
+		return string(document.Typed(raw)), nil
+	}
+	k, err := requester.ReadKey(name)
+	if err != nil {
+		return "", err
+	}
+	return k.Public(), nil
+}
+
 // begin reads folder, bundle and the answers that are saved.
 func (d *interview) begin() (err error) {
 	if d.Bundle, err = d.readBundle(d.bundle); err != nil {
@@ -60,16 +72,7 @@ func (d *interview) begin() (err error) {
 		return err
 	}
 	d.Now, d.Read = d.program.Now(), d.readFile
-	d.DeliveryKey = func(name string) (string, error) {
-		if raw, err := shell.ReadFile(name); err == nil && document.CheckDeliveryKey(string(document.Typed(raw))) == nil {
-			return string(document.Typed(raw)), nil
-		}
-		k, err := requester.ReadKey(name)
-		if err != nil {
-			return "", err
-		}
-		return k.Public(), nil
-	}
+	d.DeliveryKey = deliveryKey
 	answers := make(map[string]string)
 	raw, err := shell.ReadFile(d.saved())
 	switch {
