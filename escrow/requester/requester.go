@@ -43,7 +43,7 @@ var (
 		"nothing of this case was delivered to you: there is nothing to delete, and nothing was stated")
 	// ErrSealed is of an answer that this key does not open. Why, nobody can tell.
 	ErrSealed = refusal.New(refusal.Invalid, "package.not_for_this_key",
-		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again")
+		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again; where that key is lost, the court orders it anew with escrow warrant redeliver")
 )
 
 // ErrExhibits is of targets whose names stay sealed. Their own codes stand beside them.
