@@ -118,6 +118,9 @@ func TestAnObjectionIsLoggedOnceAndKeepsTheCase(t *testing.T) {
 	if err != nil || !what("a court rules on the objection, or the warrant runs out") {
 		t.Errorf("%+v, %v", got.Deadlines(), err)
 	}
+	if what(opening.DeadlineSecrecy) {
+		t.Error("secrecy ends of what the persons were told of first")
+	}
 	if _, err := r.Coded(ctx, "no-such-code"); !errors.Is(err, policy.ErrNoNotice) {
 		t.Error(err)
 	}

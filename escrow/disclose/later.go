@@ -324,7 +324,7 @@ func (c *Case) Deadlines() (all []opening.Deadline) {
 	case !c.suspended() && (goesOn || c.State == Noticed || c.State == Expired):
 		add(opening.DeadlineExpiry, c.Expires, !waits)
 	}
-	if kind.Opens && (goesOn || c.State == Noticed || c.State == Lost) {
+	if kind.Opens && (c.First.Days == 0 || c.NoticedLeaf != 0) && (goesOn || c.State == Noticed || c.State == Lost) {
 		add(opening.DeadlineSecrecy, c.SecrecyEnds, c.NoticedLeaf != 0)
 	}
 	slices.SortStableFunc(all, func(a, b opening.Deadline) int { return a.At.Compare(b.At) })

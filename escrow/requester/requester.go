@@ -43,7 +43,7 @@ var (
 		"nothing of this case was delivered to you: there is nothing to delete, and nothing was stated")
 	// ErrSealed is of an answer that this key does not open. Why, nobody can tell.
 	ErrSealed = refusal.New(refusal.Invalid, "package.not_for_this_key",
-		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again")
+		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again; where that key is lost, the court orders it anew with escrow warrant redeliver")
 )
 
 // ErrExhibits is of targets whose names stay sealed. Their own codes stand beside them.
@@ -53,7 +53,7 @@ var ErrExhibits = refusal.New(refusal.Denied, "package.exhibits_refused",
 // ErrBarred is of targets whose use a higher court has forbidden after they were delivered:
 // the others are opened.
 var ErrBarred = refusal.New(refusal.Denied, "package.barred",
-	"a higher court has annulled the order for some of the targets, as the public log says: their names stay sealed and must not be used; delete what was opened of them before, and state that with escrow warrant deleted, if that is not done yet")
+	"a court has annulled the order for some of the targets, or upheld an objection, as the public log says: their names stay sealed and must not be used; delete what was opened of them before, and state that with escrow warrant deleted, if that is not done yet")
 
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
 // comes as a [SharesError].

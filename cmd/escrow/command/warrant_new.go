@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,6 +51,18 @@ func (d *interview) saved() string {
 	return d.out.File + ".answers"
 }
 
+// deliveryKey is the public key in a requester's file: of the key itself, or of what keygen printed.
+func deliveryKey(name string) (string, error) {
+	if raw, err := shell.ReadFile(name); err == nil && document.CheckDeliveryKey(string(document.Typed(raw))) == nil {
+		return string(document.Typed(raw)), nil
+	}
+	k, err := requester.ReadKey(name)
+	if err != nil {
+		return "", err
+	}
+	return k.Public(), nil
+}
+
 // begin reads folder, bundle and the answers that are saved.
 func (d *interview) begin() (err error) {
 	if d.Bundle, err = d.readBundle(d.bundle); err != nil {
@@ -59,16 +72,7 @@ func (d *interview) begin() (err error) {
 		return err
 	}
 	d.Now, d.Read = d.program.Now(), d.readFile
-	d.DeliveryKey = func(name string) (string, error) {
-		if raw, err := shell.ReadFile(name); err == nil && document.CheckDeliveryKey(string(document.Typed(raw))) == nil {
-			return string(document.Typed(raw)), nil
-		}
-		k, err := requester.ReadKey(name)
-		if err != nil {
-			return "", err
-		}
-		return k.Public(), nil
-	}
+	d.DeliveryKey = deliveryKey
 	answers := make(map[string]string)
 	raw, err := shell.ReadFile(d.saved())
 	switch {
@@ -119,14 +123,14 @@ func (d *interview) ask(ctx context.Context) error {
 		}
 		answer = strings.TrimRight(answer, "\r\n")
 		switch err := d.Answer(q, answer); {
-		case len(answer) >= maxTyped:
+		case slices.ContainsFunc(strings.Split(answer, "\n"), func(line string) bool { return len(line) >= maxTyped }):
 			before = "\nA terminal takes no more than that in one line: write the text into a file, and answer @FILE\n"
 		case errors.Is(err, policy.ErrAnswer):
 			before = "\n" + notTaken(err) + "\nYou typed: " + document.Visible(answer) + "\n"
 		case err != nil:
 			return err
 		default:
-			before, tries = "", 0
+			before, tries = taken(q, answer), 0
 			if err := d.save(); err != nil {
 				return err
 			}
@@ -163,6 +167,15 @@ func (d *interview) unanswered(ctx context.Context, q *policy.Question, wrong, e
 
 // notTaken is what is wrong with an answer, for a person.
 func notTaken(err error) string { return "That is no answer. " + shell.ProblemOf(err).Cause }
+
+// taken repeats an answer of several lines, of which a terminal shows no end.
+func taken(q *policy.Question, answer string) string {
+	lines := strings.Count(answer, "\n") + 1
+	if lines == 1 {
+		return ""
+	}
+	return fmt.Sprintf("\n%s: all %d lines were taken:\n%s\n", q.Name, lines, document.Visible(answer))
+}
 
 // inWords is a question as a person reads it.
 func inWords(q *policy.Question) string {
@@ -214,13 +227,13 @@ func (d *interview) run(ctx context.Context) error {
 			said += " --earlier " + d.earlier()
 		}
 		said += "\nThen: escrow warrant file warrant.jws --evidence " + d.folder + " --server …"
-		if d.answers == "" {
-			os.Remove(d.saved())
-		}
-		return d.print(v, said)
+		said += "\nTo answer a question anew: the same command with --force --ask and its name; the answers are kept in " + d.saved()
 	}
 	if err := d.save(); err != nil {
 		return err
+	}
+	if len(v.Faults) == 0 {
+		return d.print(v, said)
 	}
 	for _, f := range v.Faults {
 		if name := policy.QuestionOf(policy.Fault{At: f.Field}); name != "" {
@@ -260,10 +273,11 @@ func warrantNew(p *program) *cobra.Command {
 	c.Long = "Asks, one question after the other, what makes a draft: pen names, platforms, digests and times are\n" +
 		"read from the evidence in the folder (*.jws, with the platform's files beside it), and what follows\n" +
 		"from the offence is taken from the bundle and shown. A list is answered by number, by id or by words\n" +
-		"that only one has; a long text is taken from a file with @FILE. A wrong answer is said, with an\n" +
+		"that only one has; a long text is pasted, all its lines, or taken from a file with @FILE. A wrong answer is said, with an\n" +
 		"example, and the others stay. Every answer is saved at once in OUT.answers, which its owner alone\n" +
 		"reads: after Ctrl-C the same command goes on from there. At the end the draft is checked as by escrow\n" +
-		"warrant check.\n\n" +
+		"warrant check, and the answers stay: with --force --ask NAME one is given anew, and the draft is made\n" +
+		"again. Remove them once the warrant is filed.\n\n" +
 		"--answers takes and keeps the answers in a file of your own, for a program or another case:\n\n" +
 		`  {"kind": "production", "authority": "county-court", "offence": "threats-to-kill", "file_number": "TC 118 of 2026", …}`
 	c.Flags().StringVar(&d.folder, "dir", ".", "folder with the evidence and the exhibits")
