@@ -81,15 +81,15 @@ func (s Said) String() string {
 	case opening.Absence:
 		return document.Printable(fmt.Sprintf("%s is away from %s until %s\n", s.By, s.From.UTC().Format(time.DateOnly), s.Until.UTC().Format(time.DateOnly)))
 	case opening.Recusal:
-		return document.Printable(fmt.Sprintf("%s does not judge this case, said on %s:\n", s.By, day)) + quoted(document.Visible(s.Text))
+		return document.Printable(fmt.Sprintf("%s does not judge this case, said on %s:\n", s.By, day)) + Quoted(document.Visible(s.Text))
 	case opening.Reasons:
-		return document.Printable(fmt.Sprintf("%s gives reasons to the court, on %s:\n", s.By, day)) + quoted(document.Visible(s.Text))
+		return document.Printable(fmt.Sprintf("%s gives reasons to the court, on %s:\n", s.By, day)) + Quoted(document.Visible(s.Text))
 	}
-	text := document.Printable(fmt.Sprintf("%s asks the court, on %s (question %s):\n", s.By, day, s.Digest)) + quoted(document.Visible(s.Text))
+	text := document.Printable(fmt.Sprintf("%s asks the court, on %s (question %s):\n", s.By, day, s.Digest)) + Quoted(document.Visible(s.Text))
 	if s.Answer == "" {
 		return text + "  the court has not answered yet\n"
 	}
-	return text + "  the court answers:\n" + quoted(document.Visible(s.Answer))
+	return text + "  the court answers:\n" + Quoted(document.Visible(s.Answer))
 }
 
 // seat is whose seat the folder's key has under a bundle: a custodian's, and as which
@@ -102,15 +102,15 @@ func (c *Custodian) seat(b *policy.Bundle) (custodian, alternate string) {
 	return b.SeatOfKey(base64.RawURLEncoding.EncodeToString(print))
 }
 
-// standsIn is what lets an alternate answer in a case at a time: the digest of the recusal or
-// of the absence that their custodian signed; "" and [ErrNotStandingIn] without one.
-func (r *Review) standsIn(custodian string, at time.Time) (string, error) {
-	for _, s := range r.Said {
+// standsIn is what lets an alternate answer in a case at a time: the recusal or
+// of the absence that their custodian signed; [ErrNotStandingIn] without one.
+func (r *Review) standsIn(custodian string, at time.Time) (*Said, error) {
+	for i, s := range r.Said {
 		if s.By == custodian && (s.Kind == opening.Recusal || s.Kind == opening.Absence && !at.Before(s.From) && at.Before(s.Until)) {
-			return s.Digest, nil
+			return &r.Said[i], nil
 		}
 	}
-	return "", ErrNotStandingIn
+	return nil, ErrNotStandingIn
 }
 
 // State signs what the custodian says in a case beside a decision: a question to the court, the
