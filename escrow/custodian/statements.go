@@ -26,6 +26,8 @@ var (
 		"the rules in force name no alternate of yours with that id: nothing was written; have the custodians endorse rules that do")
 	ErrHandedOver = refusal.New(refusal.Invalid, "custodian.bad_handover",
 		"the file does not hold the share of the custodian for whom this folder steps in, by the rules in force: nothing was kept; have them make it anew with escrow custodian deputise, under these rules")
+	ErrNotYourSeat = refusal.New(refusal.Denied, "custodian.not_your_seat",
+		"a recusal is for the custodian of the seat, and you step in for them: nothing was signed; if you have an interest in the case, tell them, and do not answer it")
 	ErrNotStandingIn = refusal.New(refusal.Denied, "custodian.principal_decides",
 		"you step in for a custodian who has neither recused themselves in this case nor announced that they are away: nothing was signed, for they decide it")
 )
@@ -122,8 +124,11 @@ func (c *Custodian) State(id string, f opening.CaseFile, since []*policy.Bundle,
 		return "", err
 	}
 	custodian, alternate := c.seat(r.inForce())
-	if custodian == "" {
+	switch {
+	case custodian == "":
 		return "", ErrNotInForce
+	case alternate != "" && kind == opening.Recusal:
+		return "", ErrNotYourSeat
 	}
 	return opening.SignStatement(c.key, opening.Statement{Kind: kind, Custodian: custodian, Alternate: alternate, Audience: r.inForce().Registrar,
 		Case: id, Warrant: r.shown.Warrant, Text: strings.TrimSpace(text), At: at})
@@ -136,6 +141,21 @@ func (c *Custodian) Away(inForce *policy.Bundle, from, until, at time.Time) (sig
 		return "", ErrNotInForce
 	}
 	return opening.SignStatement(c.key, opening.Statement{Kind: opening.Absence, Custodian: custodian, Audience: inForce.Registrar, From: from, Until: until, At: at})
+}
+
+// Alternates are those whom the bundle names for the folder's seat.
+func (c *Custodian) Alternates(b *policy.Bundle) []policy.Alternate {
+	id, _ := c.seat(b)
+	if id == "" {
+		return nil
+	}
+	return b.Custodian(id).Alternates
+}
+
+// Absences are those that the custodian of the folder's seat announced, of what the registrar shows.
+func (c *Custodian) Absences(shown []string, inForce *policy.Bundle) []Said {
+	id, _ := c.seat(inForce)
+	return slices.DeleteFunc(Statements("", "", nil, shown, inForce), func(s Said) bool { return s.By != id })
 }
 
 // handover is a share on its way to an alternate.

@@ -24,7 +24,7 @@ var (
 	ErrManyQuestions = refusal.New(refusal.Conflict, "statement.too_many",
 		"a custodian asks at most 5 questions in a case, and announces at most 5 absences that are not over: nothing was stored; wait for an answer, or decide")
 	ErrAbsence = refusal.New(refusal.Invalid, "statement.absence_over",
-		"the absence is over, or begins more than a year from now: nothing was stored; name days to come")
+		"the absence is over, began before it was announced, or begins more than a year from now: nothing was stored; name days to come")
 	ErrNoQuestion = refusal.New(refusal.NotFound, "warrant.no_question",
 		"no custodian has asked a question with that digest in the case of this warrant, or it is answered: escrow warrant status CASE --key shows the questions with their digests")
 	ErrNotYourCase = refusal.New(refusal.Denied, "warrant.not_your_case",
@@ -112,7 +112,7 @@ func (r *Registrar) Say(ctx context.Context, id, signed string) error {
 // maySay is why a custodian does not say that in the case now, or nil.
 func (c *Case) maySay(s *opening.Statement, before []Statement, now time.Time) error {
 	_, closed := c.State.May(Decline)
-	_, decided := c.latest()[s.Custodian]
+	stands, decided := c.latest()[s.Custodian]
 	same := 0
 	for _, b := range before {
 		if b.Kind == s.Kind && b.Custodian == s.Custodian {
@@ -133,7 +133,7 @@ func (c *Case) maySay(s *opening.Statement, before []Statement, now time.Time) e
 	case s.Kind != opening.Question && same > 0:
 		return ErrSaid
 	case s.Kind == opening.Recusal && decided:
-		return ErrDecided
+		return stands.stands("a recusal comes too late")
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (r *Registrar) Announce(ctx context.Context, signed string) error {
 	switch {
 	case s.Kind != opening.Absence:
 		return ErrWrongCase
-	case !now.Before(s.Until), s.From.After(now.AddDate(1, 0, 0)):
+	case !now.Before(s.Until), s.From.Before(now.UTC().Truncate(24*time.Hour).AddDate(0, 0, -1)), s.From.After(now.AddDate(1, 0, 0)):
 		return ErrAbsence
 	}
 	return r.Cases.Announce(ctx, Statement{Digest: policy.Hash(signed), Signed: signed, Kind: s.Kind, Custodian: s.Custodian, From: s.From, Until: s.Until}, now, maxSaid)

@@ -153,6 +153,9 @@ func (h *home) answer(ctx context.Context, id, decision, reason, text string, an
 		}
 		return err
 	}
+	if forget(c.exhibitsOf(id)) > 0 {
+		said = "what was published of this case is removed again from this machine's folder for what is temporary\n" + said
+	}
 	return h.print(st, about+said+st.String())
 }
 

@@ -21,7 +21,7 @@ import (
 
 var (
 	errNoAnswers = refusal.New(refusal.Invalid, "custodian.no_answers",
-		"there is nobody to ask before something is signed: run the command at a terminal, or say with --yes that it is meant; approve needs a file of --answers too; nothing was signed")
+		"nothing was answered before something is signed: answer at a terminal what it asks, or say with --yes that it is meant; approve needs a file of --answers too; nothing was signed")
 	errNotSent = refusal.New(refusal.Conflict, "custodian.not_confirmed",
 		"it was not confirmed: nothing was kept, signed or sent")
 )
