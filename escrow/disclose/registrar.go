@@ -317,7 +317,7 @@ func (r *Registrar) Status(ctx context.Context, id string) (c Case, stopped bool
 	return c, policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil, nil
 }
 
-// Waiting returns cases that custodians may decide on now, the one that expires
+// Waiting returns cases that custodians may decide on, now or when persons had their days, the one that expires
 // first first, from a place in the list on, and where the next page begins; that
 // is the zero Cursor behind the last page.
 func (r *Registrar) Waiting(ctx context.Context, from Cursor) (page []Summary, next Cursor, err error) {
