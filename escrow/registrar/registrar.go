@@ -295,6 +295,9 @@ func (s CaseStatus) Custodians() string {
 		return fmt.Sprintf("%d decided, %d must approve", untold, s.Quorum)
 	}
 	text := fmt.Sprintf("%d of %d custodians approved", s.Approvals, s.Quorum)
+	if s.Approvals > s.Quorum {
+		text = fmt.Sprintf("%d custodians approved, where %d must", s.Approvals, s.Quorum)
+	}
 	if s.Declined > 0 {
 		text += fmt.Sprintf(", %d declined", s.Declined)
 	}

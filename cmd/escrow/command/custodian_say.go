@@ -14,7 +14,11 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
 )
+
+var errAwayBefore = refusal.New(refusal.Invalid, "custodian.away_before",
+	"nobody is away before they said so: nothing was signed; --from is today or a day to come, by UTC")
 
 // say signs what a custodian says in a case beside a decision, and stores it with the case.
 func (s seat) say(ctx context.Context, h *home, id, kind, text string) (digest string, err error) {
@@ -122,7 +126,7 @@ func custodianAway(h *home) *cobra.Command {
 			case !days[0].Before(days[1]) || days[1].Sub(days[0]) > opening.MaxAbsence:
 				return shell.UsageError("--until is a day after --from, by at most 184 days: on it you are back")
 			case days[0].Before(h.Now().UTC().Truncate(24 * time.Hour)):
-				return shell.UsageError("--from is today or a day to come, by UTC: nobody is away before they said so")
+				return errAwayBefore // before anybody types a passphrase
 			}
 			if err := h.canConfirm(sure); err != nil {
 				return err
