@@ -1,17 +1,13 @@
 package custodian
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/width"
 
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
@@ -221,64 +217,10 @@ func (r *Review) post(p Post) string {
 	return s
 }
 
-// lineWidth is how many columns a line of a stranger's text has, with its mark: no terminal
-// breaks it, so that none of it stands at the margin.
-const lineWidth = 78
-
 // Quoted marks each line of a stranger's text, so that none passes for one of the review.
 func Quoted(text string) string {
 	if text == "" {
 		return ""
 	}
-	return folded("      | ", "      | ", strings.TrimSuffix(text, "\n"))
-}
-
-// folded breaks the lines of a text, the first behind first and all others behind next, where
-// they are wider than a terminal.
-func folded(first, next, text string) string {
-	var out strings.Builder
-	var line []byte
-	for whole := range strings.SplitSeq(text, "\n") {
-		line = append(line[:0], first...)
-		at, from := utf8.RuneCountInString(first), utf8.RuneCountInString(next)
-		first = next
-		fold := func(wide int) {
-			if at+wide > lineWidth && at > from {
-				out.Write(bytes.TrimRight(line, " "))
-				out.WriteByte('\n')
-				line, at = append(line[:0], next...), from
-			}
-		}
-		for word := range strings.SplitAfterSeq(strings.ReplaceAll(whole, "\t", " "), " ") {
-			wide := 0
-			for _, r := range strings.TrimSuffix(word, " ") {
-				wide += columns(r)
-			}
-			fold(wide)
-			for _, r := range word {
-				if r == ' ' && at >= lineWidth {
-					continue // the line ends here
-				}
-				fold(columns(r))
-				line, at = utf8.AppendRune(line, r), at+columns(r)
-			}
-		}
-		out.Write(line)
-		out.WriteByte('\n')
-	}
-	return out.String()
-}
-
-// columns is how many a character takes on a terminal.
-func columns(r rune) int {
-	if r < 0x300 {
-		return 1
-	}
-	switch kind := width.LookupRune(r).Kind(); {
-	case unicode.IsMark(r):
-		return 0
-	case kind == width.EastAsianWide, kind == width.EastAsianFullwidth, r > 0xFFFF: // emoji are wide
-		return 2
-	}
-	return 1
+	return document.Folded("      | ", "      | ", strings.TrimSuffix(text, "\n"))
 }

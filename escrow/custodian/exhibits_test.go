@@ -15,6 +15,7 @@ import (
 
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -144,9 +145,9 @@ func TestTextsOfAWarrantAreQuoted(t *testing.T) {
 			for line := range strings.SplitSeq(r.asksFor()+r.grounds(), "\n") {
 				n := 0
 				for _, c := range line {
-					n += columns(c)
+					n += document.Columns(c)
 				}
-				if theirs := strings.Contains(line, "Ministry") || strings.Contains(line, "The post"); theirs && (n > lineWidth || strings.HasPrefix(line, "✓")) {
+				if theirs := strings.Contains(line, "Ministry") || strings.Contains(line, "The post"); theirs && (n > document.LineWidth || strings.HasPrefix(line, "✓")) {
 					t.Fatalf("%d columns: %s", n, line)
 				}
 			}

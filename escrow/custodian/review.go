@@ -96,7 +96,7 @@ func (r *Review) Summary() string { return r.asksFor() + r.grounds() }
 func (r *Review) asksFor() string {
 	w := r.Warrant
 	long := func(format string, args ...any) string {
-		return folded("", "    ", document.Printable(fmt.Sprintf(format, args...)))
+		return document.Folded("", "    ", document.Printable(fmt.Sprintf(format, args...)))
 	}
 	said := "WHO ASKS\n" + document.Printable("case "+r.Case+"\n") +
 		long("%s of %s (%s), file %s", w.Kind, r.authority(), w.Jurisdiction, w.FileNumber) + document.Printable(r.offence()+"\n") +
