@@ -317,7 +317,7 @@ func (i *Interview) text(name, text, example string, max int, into *string) *Que
 			}
 			answer = strings.TrimSpace(strings.ReplaceAll(string(document.Typed(raw)), "\r\n", "\n"))
 		}
-		switch err := undisplayable("the text", answer, max); {
+		switch err := Undisplayable("the text", answer, max); {
 		case err != nil:
 			return q.wrong(err.Error())
 		case document.Blank(answer):

@@ -230,7 +230,7 @@ func (w *Warrant) form() []check {
 // character that cannot its place.
 func (w *Warrant) displayable() (all []check) {
 	text := func(at, field string, max int, text string) {
-		all = append(all, check{at, func() error { return undisplayable(field, text, max) }})
+		all = append(all, check{at, func() error { return Undisplayable(field, text, max) }})
 	}
 	short := func(at, field, s string) {
 		text(at, field, 200, s)
@@ -278,8 +278,8 @@ func (w *Warrant) displayable() (all []check) {
 
 var errNotOfAHash = errors.New("a description is not of a hash: 64 hex digits, the SHA-256 of the evidence")
 
-// undisplayable says why a text of a field cannot be displayed, nil if it can.
-func undisplayable(field, s string, max int) error {
+// Undisplayable says why a text of a field cannot be displayed, nil if it can.
+func Undisplayable(field, s string, max int) error {
 	if document.Displayable(s, max) {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	escrow "github.com/penname/penname/cmd/escrow/command"
 )
 
-// What a custodian does from the mail, which names a case, to their decision: the commands that
+// What a custodian does once `escrow custodian list` named a case, which no mail does, to their decision: the commands that
 // they type, the answers that they give, and how long the programs take of it.
 func TestCustodianFromNotice(t *testing.T) {
 	tb := startForTest(t)

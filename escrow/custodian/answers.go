@@ -28,7 +28,7 @@ var (
 	ErrAnswersMissing = refusal.New(refusal.Invalid, "custodian.answer_missing",
 		"not every target that waits has an answer to each of its questions: nothing was signed; escrow custodian review CASE shows what is asked")
 	ErrAnswersReason = refusal.New(refusal.Invalid, "custodian.answer_reason",
-		"a target that is not approved needs a reason, one of: "+strings.Join(policy.DeclineReasons, ", ")+"; nothing was signed")
+		"a target that is not approved needs a reason, one of: "+strings.Join(Reasons(), ", ")+"; nothing was signed")
 )
 
 // Answer is what a custodian says about one target of a case that they reviewed.
@@ -36,7 +36,7 @@ type Answer struct {
 	Target   string   `json:"target"`             // its number, from 1, or its pen name
 	Platform string   `json:"platform,omitempty"` // of the pen name; needed where the case has it twice
 	Says     []string `json:"answers"`            // opening.Yes or opening.No to each of Target.Questions, in their order
-	Reason   string   `json:"reason,omitempty"`   // one of policy.DeclineReasons: the target is declined, as with any no
+	Reason   string   `json:"reason,omitempty"`   // one of Reasons: the target is declined, as with any no
 
 	Line int `json:"-"` // in the file of answers; 0: from no file
 
@@ -245,7 +245,9 @@ func (t Target) answered(a Answer, questions []string) (said opening.Answer, err
 	}
 	declined := slices.Contains(a.Says, opening.No) || a.Reason != ""
 	switch {
-	case declined && !slices.Contains(policy.DeclineReasons, a.Reason):
+	case a.Reason == recused:
+		return said, ErrUseRecuse.Because(a.about("a recusal declines nothing"))
+	case declined && !slices.Contains(Reasons(), a.Reason):
 		return said, ErrAnswersReason.Because(a.about("a no without a listed reason"))
 	case declined:
 		said.Vote = opening.Decline

@@ -125,8 +125,8 @@ func TestJoIsNotOpenedForHerWords(t *testing.T) {
 	}
 	for name, other := range map[string][]Answer{
 		"one is missing":  same[:1],
-		"another reason":  {same[0], {Target: "2", Says: []string{"no"}, Reason: "recused"}},
-		"another vote":    {{Target: "1", Says: []string{"yes"}, Reason: "recused"}, same[1]},
+		"another reason":  {same[0], {Target: "2", Says: []string{"no"}, Reason: "disproportionate"}},
+		"another vote":    {{Target: "1", Says: []string{"yes"}, Reason: "press_freedom"}, same[1]},
 		"another answer":  {same[0], {Target: "2", Says: []string{"yes"}, Reason: "press_freedom"}},
 		"another target":  {same[0], {Target: "3", Says: []string{"no"}, Reason: "press_freedom"}},
 		"one of them two": {same[0], same[0]},
@@ -377,16 +377,16 @@ func TestFileOfAnswers(t *testing.T) {
 	name := r.Targets[1].PenName
 	for file, want := range map[string]string{
 		"target,answers\n1,yes\n2,yes\n": "approve approve",
-		"\ufefftarget,platform,answers,reason\r\n1,town-square,yes,\r\n" + name + ",,no,recused\r\n":                                         "approve decline",
-		"reason, answers ,target\n,yes,2\n recused ,yes, 1\n":                                                                                "decline approve",
-		"target,answers,reason\n1,yes,disproportionate\n2,yes,\n":                                                                            "decline approve",
-		`[{"target": 1, "answers": ["yes"]}, {"target": "` + name + `", "platform": "town-square", "answers": ["no"], "reason": "recused"}]`: "approve decline",
+		"\ufefftarget,platform,answers,reason\r\n1,town-square,yes,\r\n" + name + ",,no,press_freedom\r\n":                                         "approve decline",
+		"reason, answers ,target\n,yes,2\n press_freedom ,yes, 1\n":                                                                                "decline approve",
+		"target,answers,reason\n1,yes,disproportionate\n2,yes,\n":                                                                                  "decline approve",
+		`[{"target": 1, "answers": ["yes"]}, {"target": "` + name + `", "platform": "town-square", "answers": ["no"], "reason": "press_freedom"}]`: "approve decline",
 
 		"":                 "custodian.bad_answers: it has 0 answers",
 		"target,answers\n": "custodian.bad_answers: it has 0 answers",
 		"1,yes\n2,yes\n":   "custodian.bad_answers: line 1: ",
 		"target,answers,answers,target,reason\n1":                                             "custodian.bad_answers: line 1: ",
-		"target,answers\n1,yes\n2,yes,recused\n":                                              "custodian.bad_answers: line 3: ",
+		"target,answers\n1,yes\n2,yes,press_freedom\n":                                        "custodian.bad_answers: line 3: ",
 		"target,answers\n1,\"yes\n2,yes\n":                                                    "custodian.bad_answers: line ",
 		"target,answers\n1,maybe\n2,yes\n":                                                    "custodian.bad_answers: line 2: ",
 		"target,answers\n1,yes\n":                                                             "custodian.answer_missing: target 2",
@@ -427,7 +427,7 @@ func TestFileOfAnswers(t *testing.T) {
 // FuzzAnswers: whatever is in a file of answers, it is refused with its code, or each of its
 // answers is signed as one.
 func FuzzAnswers(f *testing.F) {
-	for _, file := range []string{"target,answers\n1,yes\n2,no\n", "target,platform,answers,reason\n1,a,yes no,recused\n", `[{"target": 1, "answers": ["yes"], "reason": "recused"}]`} {
+	for _, file := range []string{"target,answers\n1,yes\n2,no\n", "target,platform,answers,reason\n1,a,yes no,press_freedom\n", `[{"target": 1, "answers": ["yes"], "reason": "recused"}]`} {
 		f.Add([]byte(file))
 	}
 	r := &Review{Targets: []Target{{PenName: "pen1a", Platform: "a", Questions: []string{"Q?"}}, {PenName: "pen1a", Platform: "b", Questions: []string{"Q?", "R?"}}}}

@@ -60,7 +60,7 @@ var (
 	ErrPassphrase = refusal.New(refusal.Unauthenticated, "custodian.wrong_passphrase",
 		"the passphrase does not open this folder, or identity.age was changed: nothing was done, try again")
 	ErrNoPassphrase = refusal.New(refusal.Invalid, "custodian.no_passphrase",
-		"a passphrase is needed: run the command at a terminal, or name a file (mode 0600) with --passphrase-file")
+		"no passphrase was given: type it when a terminal asks for it, or name a file (mode 0600) with --passphrase-file")
 	ErrPassphraseText = refusal.New(refusal.Invalid, "custodian.passphrase_text",
 		"the passphrase has a character in it that is no text, such as a tab or another control character: nothing was made, take letters, digits, signs and spaces")
 	ErrWeakPassphrase = refusal.New(refusal.Invalid, "custodian.weak_passphrase",
@@ -76,7 +76,7 @@ var (
 	ErrNotInForce = refusal.New(refusal.Denied, "custodian.not_in_force",
 		"you are not a custodian of the rules in force: who signs must be, whatever the rules of the case's day say")
 	ErrNoRules = refusal.New(refusal.NotFound, "custodian.no_rules",
-		"the folder holds no bundle to begin with: endorse the first one, or the one in force, which the operator gives you")
+		"the folder holds no bundle to begin with: endorse the first one, or the one in force, which the operator gives you; who takes a share with escrow custodian receive begins with --bundle and the one in force")
 )
 
 // MinPassphrase is how long a passphrase has to be, in bytes. scrypt makes each

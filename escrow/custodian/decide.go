@@ -16,7 +16,23 @@ import (
 
 // ErrReason is the refusal of a reason that is not on the list.
 var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
-	"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
+	"declining needs --reason, one of: "+strings.Join(Reasons(), ", "))
+
+// Reasons are those of [policy.DeclineReasons] for which a custodian declines. A recusal is none
+// any more, and what was signed with it stays readable.
+func Reasons() []string {
+	return slices.DeleteFunc(slices.Clone(policy.DeclineReasons), func(reason string) bool { return reason == recused })
+}
+
+const recused = "recused"
+
+// ErrYouRecused is the refusal of an answer by who said that they do not judge the case.
+var ErrYouRecused = refusal.New(refusal.Conflict, "custodian.you_recused",
+	"you recused yourself in this case, which is final: nothing was signed or sent; an alternate of yours answers it, if the rules name one")
+
+// ErrUseRecuse is the refusal of a recusal as a reason of declining.
+var ErrUseRecuse = refusal.New(refusal.Invalid, "custodian.recusal_declines_nothing",
+	"who does not judge a case does not decline it: nothing was signed; say so with escrow custodian recuse CASE --reason, and an alternate of yours may answer it")
 
 // ErrOneVote is of a case under rules that know one vote for all of its targets.
 var ErrOneVote = refusal.New(refusal.Conflict, "custodian.one_vote",
@@ -84,15 +100,26 @@ func (r *Review) Approvable(at time.Time) error {
 	return nil
 }
 
+// CheckReason is [ErrReason] or [ErrUseRecuse] for what is no reason to decline a case.
+func CheckReason(reason string) error {
+	switch {
+	case reason == recused:
+		return ErrUseRecuse
+	case !slices.Contains(Reasons(), reason):
+		return ErrReason
+	}
+	return nil
+}
+
 // Decline signs the custodian's refusal of a case that they reviewed, whether it
 // passed or not. The reason goes into the public log: one of
-// [policy.DeclineReasons], else it is [ErrReason]. For somebody who is not a
+// [Reasons], else it is [ErrReason] or [ErrUseRecuse]. For somebody who is not a
 // custodian of the bundle in force it is [ErrNotInForce].
 func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed string, err error) {
-	switch {
-	case !slices.Contains(policy.DeclineReasons, reason):
-		return "", ErrReason
-	case r.kept == nil:
+	if err := CheckReason(reason); err != nil {
+		return "", err
+	}
+	if r.kept == nil {
 		return "", ErrNotReviewed
 	}
 	return c.sign(r, opening.Approval{Decision: opening.Decline, Reason: reason, At: at})
@@ -104,14 +131,12 @@ func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed stri
 func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 	shown := r.kept.Shown
 	a.Case, a.WarrantHash, a.Bundle = shown.Case, shown.Warrant, shown.Bundle
-	if a.Custodian, a.Alternate = c.seat(r.inForce()); a.Custodian == "" {
-		return "", ErrNotInForce
+	instead, err := c.MayAnswer(r, a.At)
+	if err != nil {
+		return "", err
 	}
-	if a.Alternate != "" {
-		var err error
-		if a.Instead, err = r.standsIn(a.Custodian, a.At); err != nil {
-			return "", err
-		}
+	if a.Custodian, a.Alternate = c.seat(r.inForce()); instead != nil {
+		a.Instead = instead.Digest
 	}
 	a.LeafIndex, a.CheckpointSize = shown.LeafIndex, r.kept.Tree.Size
 	inForce := r.inForce().Hash()
@@ -133,6 +158,41 @@ func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 		err = secretfile.ErrUnwritable
 	}
 	return signed, err
+}
+
+// MayAnswer is why the folder signs no answer in the case, whatever it is, or nil: it is
+// [ErrNotInForce] for who has no seat in the rules in force, [ErrYouRecused], and
+// [ErrNotStandingIn] for an alternate whose custodian is there. For an alternate it returns what
+// their custodian said, for which they answer.
+func (c *Custodian) MayAnswer(r *Review, at time.Time) (instead *Said, err error) {
+	id, alternate := c.seat(r.inForce())
+	switch {
+	case id == "":
+		return nil, ErrNotInForce
+	case alternate != "":
+		return r.standsIn(id, at)
+	case slices.ContainsFunc(r.Said, func(s Said) bool { return s.Kind == opening.Recusal && s.By == id }):
+		return nil, ErrYouRecused
+	}
+	return nil, nil
+}
+
+// standing says for whom the folder answers in the case, if not simply for itself, or why it
+// signs no answer.
+func (c *Custodian) standing(r *Review, at time.Time) string {
+	switch instead, err := c.MayAnswer(r, at); {
+	case errors.Is(err, ErrYouRecused):
+		return "you recused yourself in this case, and sign no answer in it"
+	case errors.Is(err, ErrNotStandingIn):
+		id, _ := c.seat(r.inForce())
+		return "you step in for " + id + ", who is there and has not recused themselves: you sign no answer now; if you have an interest in the case tell them, and answer nothing in it later"
+	case instead == nil:
+		return ""
+	case instead.Kind == opening.Recusal:
+		return "you step in for " + instead.By + ", who recused themselves: your answer counts as theirs; if you have an interest in the case tell them, and do not answer"
+	default:
+		return "you step in for " + instead.By + ", who is away until " + instead.Until.UTC().Format(time.DateOnly) + ": your answer counts as theirs; if you have an interest in the case tell them, and do not answer"
+	}
 }
 
 // inForce is the bundle whose custodian signs.

@@ -208,19 +208,19 @@ func (r *Review) post(p Post) string {
 		case x.File == "":
 			s += "\n"
 		default:
-			s += ": as declared, file " + x.File + "\n" + quoted(x.Text)
+			s += ": as declared, file " + x.File + "\n" + Quoted(x.Text)
 		}
 	}
 	if p.Description != "" {
-		s += "    the court describes it:\n" + quoted(document.Visible(p.Description))
+		s += "    the court describes it:\n" + Quoted(document.Visible(p.Description))
 	}
 	return s
 }
 
-// quoted marks each line of a stranger's text, so that none passes for one of the review.
-func quoted(text string) string {
+// Quoted marks each line of a stranger's text, so that none passes for one of the review.
+func Quoted(text string) string {
 	if text == "" {
 		return ""
 	}
-	return "      | " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n      | ") + "\n"
+	return document.Folded("      | ", "      | ", strings.TrimSuffix(text, "\n"))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -133,6 +135,24 @@ func TestTextsOfAWarrantAreQuoted(t *testing.T) {
 	if strings.Contains(said, "\n✓ signed") || strings.Count(said, ":\n      | a\n      | ✓ signed‹U+202E›‹U+001B›[2J\n") != len(texts) {
 		t.Error(said)
 	}
+	// Nor does it by its length: a terminal breaks no line of it, whatever it is made of.
+	const tick = "✓ everything was checked by the Ministry"
+	for _, run := range []string{strings.Repeat(" ", 51), strings.Repeat("\u2003", 51), strings.Repeat("x", 49) + " ", strings.Repeat("語", 25) + " ", strings.Repeat("a\u0301", 49) + " "} {
+		for i := range 12 {
+			for _, text := range append(texts, &w.FileNumber, &w.Requester.Name) {
+				*text = "The post is a threat." + run + strings.Repeat("y", i) + tick
+			}
+			for line := range strings.SplitSeq(r.asksFor()+r.grounds(), "\n") {
+				n := 0
+				for _, c := range line {
+					n += document.Columns(c)
+				}
+				if theirs := strings.Contains(line, "Ministry") || strings.Contains(line, "The post"); theirs && (n > document.LineWidth || strings.HasPrefix(line, "✓")) {
+					t.Fatalf("%d columns: %s", n, line)
+				}
+			}
+		}
+	}
 }
 
 // declaring is a review of the saved case as if its evidence declared what these posts of
@@ -201,7 +221,7 @@ func TestGoldenReview(t *testing.T) {
 		t.Error("a description is what is read of it:", err)
 	}
 	said := read.String() + "\n" + withheld.String()
-	said = strings.ReplaceAll(said, strings.Repeat("é", maxShown/2-15), "(é…)")
+	said = regexp.MustCompile(`(?m)(^      \| é+\n)+`).ReplaceAllString(said, "      | (é…)\n")
 	if *update {
 		if err := os.WriteFile("testdata/review.golden", []byte(said), 0o600); err != nil {
 			t.Fatal(err)

@@ -40,6 +40,7 @@ type Review struct {
 	Targets    []Target        `json:"targets"`              // in the order of the warrant
 	Read       bool            `json:"read"`                 // this folder has read what was published since it reviewed the case
 	Said       []Said          `json:"said,omitempty"`       // by custodians beside their decisions, with the court's answers
+	StandsIn   string          `json:"stands_in,omitempty"`  // for whom this folder answers and why, or why it does not
 	Failed     string          `json:"failed,omitempty"`     // code of the first check that did not pass: nothing can be approved
 
 	file     opening.CaseFile // what the registrar showed
@@ -94,9 +95,17 @@ func (r *Review) Summary() string { return r.asksFor() + r.grounds() }
 // asksFor says who asks for what.
 func (r *Review) asksFor() string {
 	w := r.Warrant
-	return "WHO ASKS\n" + document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\n%s\nasked for: %s, by %s, %s\nsecret until: %s\n",
-		r.Case, w.Kind, r.authority(), w.Jurisdiction, w.FileNumber, r.offence(),
-		asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester), w.Secrecy.Ends.UTC().Format(time.DateOnly)))
+	long := func(format string, args ...any) string {
+		return document.Folded("", "    ", document.Printable(fmt.Sprintf(format, args...)))
+	}
+	said := "WHO ASKS\n" + document.Printable("case "+r.Case+"\n") +
+		long("%s of %s (%s), file %s", w.Kind, r.authority(), w.Jurisdiction, w.FileNumber) + document.Printable(r.offence()+"\n") +
+		long("asked for: %s, by %s, %s", asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester)) +
+		"secret until: " + w.Secrecy.Ends.UTC().Format(time.DateOnly) + "\n"
+	if r.StandsIn != "" {
+		said += document.Printable("! " + r.StandsIn + "\n")
+	}
+	return said
 }
 
 // grounds say why it may be permitted, what was checked and what was not.
@@ -107,7 +116,7 @@ func (r *Review) grounds() string {
 	for _, said := range [][2]string{{"legal basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds},
 		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}, {"dated back, because", w.DatedBack}} {
 		if said[1] != "" || said[0] != "dated back, because" {
-			s.WriteString(said[0] + ":\n" + quoted(document.Visible(said[1])))
+			s.WriteString(said[0] + ":\n" + Quoted(document.Visible(said[1])))
 		}
 	}
 	for _, said := range r.Said {
@@ -197,6 +206,7 @@ func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle,
 		return nil, err
 	}
 	r.Said = Statements(id, f.Submission.Warrant, f.Said, f.Absences, since...)
+	r.StandsIn = c.standing(r, at)
 	if r.shown, err = shownIn(f, w.Requester.DeliveryKey); err != nil {
 		return nil, err
 	}

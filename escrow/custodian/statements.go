@@ -26,6 +26,8 @@ var (
 		"the rules in force name no alternate of yours with that id: nothing was written; have the custodians endorse rules that do")
 	ErrHandedOver = refusal.New(refusal.Invalid, "custodian.bad_handover",
 		"the file does not hold the share of the custodian for whom this folder steps in, by the rules in force: nothing was kept; have them make it anew with escrow custodian deputise, under these rules")
+	ErrNotYourSeat = refusal.New(refusal.Denied, "custodian.not_your_seat",
+		"a recusal is for the custodian of the seat, and you step in for them: nothing was signed; if you have an interest in the case, tell them, and do not answer it")
 	ErrNotStandingIn = refusal.New(refusal.Denied, "custodian.principal_decides",
 		"you step in for a custodian who has neither recused themselves in this case nor announced that they are away: nothing was signed, for they decide it")
 )
@@ -94,15 +96,15 @@ func (s Said) String() string {
 	case opening.Absence:
 		return document.Printable(fmt.Sprintf("%s is away from %s until %s\n", s.By, s.From.UTC().Format(time.DateOnly), s.Until.UTC().Format(time.DateOnly)))
 	case opening.Recusal:
-		return document.Printable(fmt.Sprintf("%s does not judge this case, said on %s:\n", s.By, day)) + quoted(document.Visible(s.Text))
+		return document.Printable(fmt.Sprintf("%s does not judge this case, said on %s:\n", s.By, day)) + Quoted(document.Visible(s.Text))
 	case opening.Reasons:
-		return document.Printable(fmt.Sprintf("%s gives reasons to the court, on %s:\n", s.By, day)) + quoted(document.Visible(s.Text))
+		return document.Printable(fmt.Sprintf("%s gives reasons to the court, on %s:\n", s.By, day)) + Quoted(document.Visible(s.Text))
 	}
-	text := document.Printable(fmt.Sprintf("%s asks the court, on %s (question %s):\n", s.By, day, s.Digest)) + quoted(document.Visible(s.Text))
+	text := document.Printable(fmt.Sprintf("%s asks the court, on %s (question %s):\n", s.By, day, s.Digest)) + Quoted(document.Visible(s.Text))
 	if s.Answer == "" {
 		return text + "  the court has not answered yet\n"
 	}
-	return text + "  the court answers:\n" + quoted(document.Visible(s.Answer))
+	return text + "  the court answers:\n" + Quoted(document.Visible(s.Answer))
 }
 
 // seat is whose seat the folder's key has under a bundle: a custodian's, and as which
@@ -115,15 +117,15 @@ func (c *Custodian) seat(b *policy.Bundle) (custodian, alternate string) {
 	return b.SeatOfKey(base64.RawURLEncoding.EncodeToString(print))
 }
 
-// standsIn is what lets an alternate answer in a case at a time: the digest of the recusal or
-// of the absence that their custodian signed; "" and [ErrNotStandingIn] without one.
-func (r *Review) standsIn(custodian string, at time.Time) (string, error) {
-	for _, s := range r.Said {
+// standsIn is what lets an alternate answer in a case at a time: the recusal or
+// of the absence that their custodian signed; [ErrNotStandingIn] without one.
+func (r *Review) standsIn(custodian string, at time.Time) (*Said, error) {
+	for i, s := range r.Said {
 		if s.By == custodian && (s.Kind == opening.Recusal || s.Kind == opening.Absence && !at.Before(s.From) && at.Before(s.Until)) {
-			return s.Digest, nil
+			return &r.Said[i], nil
 		}
 	}
-	return "", ErrNotStandingIn
+	return nil, ErrNotStandingIn
 }
 
 // State signs what the custodian says in a case beside a decision: a question to the court, the
@@ -135,8 +137,11 @@ func (c *Custodian) State(id string, f opening.CaseFile, since []*policy.Bundle,
 		return "", err
 	}
 	custodian, alternate := c.seat(r.inForce())
-	if custodian == "" {
+	switch {
+	case custodian == "":
 		return "", ErrNotInForce
+	case alternate != "" && kind == opening.Recusal:
+		return "", ErrNotYourSeat
 	}
 	return opening.SignStatement(c.key, opening.Statement{Kind: kind, Custodian: custodian, Alternate: alternate, Audience: r.inForce().Registrar,
 		Case: id, Warrant: r.shown.Warrant, Text: strings.TrimSpace(text), At: at})
@@ -149,6 +154,21 @@ func (c *Custodian) Away(inForce *policy.Bundle, from, until, at time.Time) (sig
 		return "", ErrNotInForce
 	}
 	return opening.SignStatement(c.key, opening.Statement{Kind: opening.Absence, Custodian: custodian, Audience: inForce.Registrar, From: from, Until: until, At: at})
+}
+
+// Alternates are those whom the bundle names for the folder's seat.
+func (c *Custodian) Alternates(b *policy.Bundle) []policy.Alternate {
+	id, _ := c.seat(b)
+	if id == "" {
+		return nil
+	}
+	return b.Custodian(id).Alternates
+}
+
+// Absences are those that the custodian of the folder's seat announced, of what the registrar shows.
+func (c *Custodian) Absences(shown []string, inForce *policy.Bundle) []Said {
+	id, _ := c.seat(inForce)
+	return slices.DeleteFunc(Statements("", "", nil, shown, inForce), func(s Said) bool { return s.By != id })
 }
 
 // handover is a share on its way to an alternate.

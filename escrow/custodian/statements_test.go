@@ -202,3 +202,50 @@ func TestAnAnswerIsTheCourtsToThatQuestion(t *testing.T) {
 		t.Error("shown in another case")
 	}
 }
+
+// Who recused themselves signs no answer, though the folder could: not after a review, and not
+// in words that the registrar has to refuse. A recusal is no reason to decline.
+func TestARecusedCustodianSignsNothing(t *testing.T) {
+	v, w := seated(t, nil)
+	c, at := w.File(1, 1, nil), openingtest.Now
+	f := c.CaseFile()
+	alba, r := v.reads("alba", c, f)
+	if _, err := alba.Decline(r, "recused", at); !errors.Is(err, ErrUseRecuse) {
+		t.Errorf("declined as recused: %v", err)
+	}
+	said, err := alba.State(f.Case, f, v.since, opening.Recusal, "I know the complainant.", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Said = []opening.Said{{Signed: said}}
+	alba, r = v.reads("alba", c, f)
+	if _, err := alba.Decline(r, "incomplete", at); !errors.Is(err, ErrYouRecused) {
+		t.Errorf("declined: %v", err)
+	}
+	if _, err := alba.Approve(r, yes, at); !errors.Is(err, ErrYouRecused) {
+		t.Errorf("approved: %v", err)
+	}
+	if signed, err := alba.signedIn(f.Case); err != nil || len(signed) != 0 {
+		t.Errorf("kept: %v, %v", signed, err)
+	}
+	if !strings.Contains(r.String(), "! you recused yourself in this case") {
+		t.Error(r)
+	}
+}
+
+// What cannot be said is refused with its place or its length, before anything is signed.
+func TestWhatCannotBeSaidIsNamed(t *testing.T) {
+	v, w := seated(t, nil)
+	f := w.File(1, 1, nil).CaseFile()
+	for text, want := range map[string]string{
+		" ":                       "it is empty",
+		"x\u202Ey":                "the text, character 2, is U+202E",
+		"one\ttwo":                "the text, character 4, is U+0009",
+		strings.Repeat("é", 2001): "it has 2001 characters",
+	} {
+		_, err := v.open("alba").State(f.Case, f, v.since, opening.Reasons, text, openingtest.Now)
+		if !errors.Is(err, opening.ErrStatementText) || !strings.Contains(errors.Unwrap(err).Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

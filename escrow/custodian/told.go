@@ -93,7 +93,7 @@ func (o Objection) String() string {
 	}
 	text := "    its text cannot be read with the key of this folder, or was dropped\n"
 	if o.Text != "" {
-		text = quoted(document.Visible(o.Text))
+		text = Quoted(document.Visible(o.Text))
 	}
 	return document.Printable(fmt.Sprintf("! %s of target %d objected on %s: %s (digest %s)\n", who, o.Target+1, o.Day, what, o.Digest)) + text
 }

@@ -33,7 +33,7 @@ func TestFoundB1ADecisionAgainIsTheStoredOne(t *testing.T) {
 		}
 	}
 	for approved, word := range map[bool]string{true: "has approved", false: "has declined"} {
-		if err := (&Approval{Approved: approved}).counts(); !errors.Is(err, ErrDecided) || !strings.Contains(err.Error(), word) {
+		if err := (&Approval{Approved: approved}).stands("a recusal comes too late"); !errors.Is(err, ErrDecided) || !strings.Contains(err.Error(), word) || !strings.HasSuffix(err.Error(), "too late") {
 			t.Errorf("the stored decision is not said: %v", err)
 		}
 	}

@@ -15,7 +15,7 @@ type Queue int
 
 // The queues.
 const (
-	ForCustodians Queue = iota // to be decided now: due when the warrant expires
+	ForCustodians Queue = iota // to be decided, now or when persons had their days: due when the warrant expires
 	ForNotice                  // secrecy is over: due since then
 	ForExpiry                  // the warrant has run out, or a hold is over: due since then
 	ForTelling                 // persons are to be told before custodians decide, or objected: due when the warrant expires
@@ -33,7 +33,7 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 	is := func(states ...State) bool { return slices.Contains(states, c.State) }
 	switch q {
 	case ForCustodians:
-		return c.Expires, is(Recorded, Authorised, Released) && waits && kind.Decided && now.Before(c.Expires) && (c.First.Days == 0 || c.First.Leaf != 0) && !now.Before(c.ApproveFrom)
+		return c.Expires, is(Recorded, Authorised, Released) && waits && kind.Decided && now.Before(c.Expires)
 	case ForNotice:
 		told := is(Authorised, Released, Lost) && c.count(TargetReleased) > 0 || is(Authorised) && suspends(kind)
 		return c.SecrecyEnds, told && !now.Before(c.SecrecyEnds)

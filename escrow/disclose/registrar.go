@@ -317,7 +317,7 @@ func (r *Registrar) Status(ctx context.Context, id string) (c Case, stopped bool
 	return c, policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil, nil
 }
 
-// Waiting returns cases that custodians may decide on now, the one that expires
+// Waiting returns cases that custodians may decide on, now or when persons had their days, the one that expires
 // first first, from a place in the list on, and where the next page begins; that
 // is the zero Cursor behind the last page.
 func (r *Registrar) Waiting(ctx context.Context, from Cursor) (page []Summary, next Cursor, err error) {
@@ -531,19 +531,22 @@ func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error)
 	}
 	// Read in a transaction that was committed: what is said to be stored is.
 	if stored := c.decisionOf(a.Custodian, since); stored.Approved != (a.Decision == opening.Approve) {
-		return Case{}, stored.counts()
+		if stored.Approved {
+			return Case{}, stored.stands("it cannot be declined any more")
+		}
+		return Case{}, stored.stands("it cannot be approved any more")
 	}
 	return c, nil
 }
 
-// counts is ErrDecided, in the words of the decision that stands.
-func (a *Approval) counts() error {
+// stands is ErrDecided, in the words of the decision that stands and of what it keeps from being.
+func (a *Approval) stands(so string) error {
+	decided := *ErrDecided
+	decided.Mend = "this custodian has declined this case, and a decision counts once: " + so
 	if a.Approved {
-		return ErrDecided
+		decided.Mend = "this custodian has approved this case, and a decision counts once: " + so
 	}
-	declined := *ErrDecided
-	declined.Mend = "this custodian has declined this case, and a decision counts once: it cannot be approved any more"
-	return &declined
+	return &decided
 }
 
 // Notify tells the persons concerned by every released case whose secrecy has

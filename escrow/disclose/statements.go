@@ -24,7 +24,7 @@ var (
 	ErrManyQuestions = refusal.New(refusal.Conflict, "statement.too_many",
 		"a custodian asks at most 5 questions in a case, and announces at most 5 absences that are not over: nothing was stored; wait for an answer, or decide")
 	ErrAbsence = refusal.New(refusal.Invalid, "statement.absence_over",
-		"the absence is over, or begins more than a year from now: nothing was stored; name days to come")
+		"the absence is over, began before it was announced, or begins more than a year from now: nothing was stored; name days to come")
 	ErrNoQuestion = refusal.New(refusal.NotFound, "warrant.no_question",
 		"no custodian has asked a question with that digest in the case of this warrant, or it is answered: escrow warrant status CASE --key shows the questions with their digests")
 	ErrNotYourCase = refusal.New(refusal.Denied, "warrant.not_your_case",
@@ -112,7 +112,7 @@ func (r *Registrar) Say(ctx context.Context, id, signed string) error {
 // maySay is why a custodian does not say that in the case now, or nil.
 func (c *Case) maySay(s *opening.Statement, before []Statement, now time.Time) error {
 	_, closed := c.State.May(Decline)
-	_, decided := c.latest()[s.Custodian]
+	stands, decided := c.latest()[s.Custodian]
 	same := 0
 	for _, b := range before {
 		if b.Kind == s.Kind && b.Custodian == s.Custodian {
@@ -133,7 +133,7 @@ func (c *Case) maySay(s *opening.Statement, before []Statement, now time.Time) e
 	case s.Kind != opening.Question && same > 0:
 		return ErrSaid
 	case s.Kind == opening.Recusal && decided:
-		return ErrDecided
+		return stands.stands("a recusal comes too late")
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (r *Registrar) Announce(ctx context.Context, signed string) error {
 	switch {
 	case s.Kind != opening.Absence:
 		return ErrWrongCase
-	case !now.Before(s.Until), s.From.After(now.AddDate(1, 0, 0)):
+	case !now.Before(s.Until), s.From.Before(now.UTC().Truncate(24*time.Hour).AddDate(0, 0, -1)), s.From.After(now.AddDate(1, 0, 0)):
 		return ErrAbsence
 	}
 	return r.Cases.Announce(ctx, Statement{Digest: policy.Hash(signed), Signed: signed, Kind: s.Kind, Custodian: s.Custodian, From: s.From, Until: s.Until}, now, maxSaid)
@@ -262,6 +262,7 @@ const (
 	Halted   = "stopped"  // by newer rules
 
 	Suspended = "objected" // no court has answered an objection yet
+	Early     = "early"    // the persons have not had their days yet
 )
 
 // Stand is where a custodian stands in a case.
@@ -270,17 +271,24 @@ type Stand struct {
 	Bundle   string // hash of that under which they decided last; "": they have not
 	Approved bool   // they agreed to some target then
 	Objected bool   // an objection keeps the case from going on
+
+	First bool      // the persons are told first
+	From  time.Time // and had their days then; zero: they were not told yet
 }
 
 // Stand is where a custodian stands in the case.
 func (c *Case) Stand(custodian string) Stand {
 	a := c.latest()[custodian]
-	return Stand{c.recusal(custodian) != nil, a.Bundle, a.Approved, c.UnderObjection()}
+	is := Stand{Recused: c.recusal(custodian) != nil, Bundle: a.Bundle, Approved: a.Approved, Objected: c.UnderObjection(), First: c.First.Days != 0}
+	if c.First.Leaf != 0 {
+		is.From = c.ApproveFrom
+	}
+	return is
 }
 
 // waitsFor is what a case in the list is to a custodian, or to an alternate of theirs. since
 // are the bundles from that of the case to the one in force.
-func (s Summary) waitsFor(is Stand, alternate, away bool, since []*policy.Bundle) string {
+func (s Summary) waitsFor(is Stand, alternate, away bool, since []*policy.Bundle, now time.Time) string {
 	switch {
 	case policy.Stopped(since[1:], s.Leaf, s.Authority, nil) != nil:
 		return Halted
@@ -288,6 +296,8 @@ func (s Summary) waitsFor(is Stand, alternate, away bool, since []*policy.Bundle
 		return Answered
 	case is.Objected:
 		return Suspended
+	case is.First && is.From.IsZero(), now.Before(s.ApproveFrom):
+		return Early
 	case is.Recused && !alternate:
 		return Apart
 	case alternate && !is.Recused && !away:
@@ -317,7 +327,10 @@ func (r *Registrar) WaitingFor(ctx context.Context, custodian, alternate string,
 		return nil, nil, next, err
 	}
 	rules := make(map[string][]*policy.Bundle)
-	for _, s := range page {
+	for i, s := range page {
+		if from := stands[s.ID].From; from.After(s.ApproveFrom) {
+			s.ApproveFrom, page[i].ApproveFrom = from, from
+		}
 		since, known := rules[s.Bundle]
 		if !known {
 			if since, err = r.Rules.Since(ctx, s.Bundle); err != nil {
@@ -325,7 +338,7 @@ func (r *Registrar) WaitingFor(ctx context.Context, custodian, alternate string,
 			}
 			rules[s.Bundle] = since
 		}
-		yours = append(yours, s.waitsFor(stands[s.ID], alternate != "", away, since))
+		yours = append(yours, s.waitsFor(stands[s.ID], alternate != "", away, since, now))
 	}
 	return page, yours, next, nil
 }

@@ -191,12 +191,15 @@ func TestOnlyWhatWaitsIsYours(t *testing.T) {
 		"approved with a moved key":   {Stand{Bundle: "older", Approved: true}, false, false, Yours},
 		"recused":                     {Stand{Recused: true}, false, false, Apart},
 		"under objection":             {Stand{Objected: true}, false, false, Suspended},
+		"before anybody was told":     {Stand{First: true}, false, false, Early},
+		"in the days to object":       {Stand{First: true, From: holidays.AddDate(0, 0, 1)}, false, false, Early},
+		"after the days to object":    {Stand{First: true, From: holidays}, false, false, Yours},
 		"the alternate":               {Stand{}, true, false, Standby},
 		"the alternate of who is off": {Stand{}, true, true, Yours},
 		"after the recusal":           {Stand{Recused: true}, true, false, Yours},
 		"answered by either":          {Stand{Recused: true, Bundle: b.Hash(), Approved: true}, true, false, Answered},
 	} {
-		if have := (Summary{Leaf: 7}).waitsFor(x.is, x.alternate, x.away, since); have != x.want {
+		if have := (Summary{Leaf: 7, ApproveFrom: x.is.From}).waitsFor(x.is, x.alternate, x.away, since, holidays); have != x.want {
 			t.Errorf("%s: %s", name, have)
 		}
 	}

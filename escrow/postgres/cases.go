@@ -423,7 +423,7 @@ func toldBefore(now string) string {
 // place; each has a partial index (cases_for_…).
 var queueSQL = map[disclose.Queue]string{
 	disclose.ForCustodians: `WHERE c.waiting > 0 AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `) AND c.kind IN ` + decidedKinds + `
-	  AND c.expires > $1 AND c.approve_from <= $1 AND ` + toldBefore(`$1`) + ` AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+	  AND c.expires > $1 AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
 	disclose.ForNotice: `WHERE ` + mayBeTold + ` AND c.secrecy_ends <= $1
 	  AND (c.secrecy_ends, c.recorded_leaf) > ($2, $3) ORDER BY c.secrecy_ends, c.recorded_leaf LIMIT $4`,
 	disclose.ForExpiry: `WHERE ` + mayEnd + ` AND c.expires <= $1

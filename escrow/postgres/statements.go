@@ -92,14 +92,19 @@ func (s Cases) Stands(ctx context.Context, ids []string, custodian string) (map[
 		rows, err := c.Query(ctx, `
 			SELECT c.id, EXISTS (SELECT FROM statements s WHERE s.case_id = c.id AND s.kind = 'recusal' AND s.custodian = $2),
 			  CASE WHEN a.custodian IS NULL THEN '' ELSE coalesce(a.bundle, c.bundle) END, coalesce(a.approved, false),
-			  EXISTS (SELECT FROM objections o WHERE o.case_id = c.id AND o.suspends AND o.outcome IS NULL)
-			FROM cases c LEFT JOIN approvals a ON a.case_id = c.id AND a.custodian = $2 AND `+latest+` WHERE c.id = ANY($1)`, ids, custodian)
+			  EXISTS (SELECT FROM objections o WHERE o.case_id = c.id AND o.suspends AND o.outcome IS NULL),
+			  f.case_id IS NOT NULL, f.approve_from
+			FROM cases c LEFT JOIN notice_first f ON f.case_id = c.id LEFT JOIN approvals a ON a.case_id = c.id AND a.custodian = $2 AND `+latest+` WHERE c.id = ANY($1)`, ids, custodian)
 		if err != nil {
 			return err
 		}
 		var id string
 		var is disclose.Stand
-		_, err = pgx.ForEachRow(rows, []any{&id, &is.Recused, &is.Bundle, &is.Approved, &is.Objected}, func() error {
+		var from *time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &is.Recused, &is.Bundle, &is.Approved, &is.Objected, &is.First, &from}, func() error {
+			if is.From = (time.Time{}); from != nil {
+				is.From = *from
+			}
 			if is != (disclose.Stand{}) {
 				stands[id] = is
 			}

@@ -192,6 +192,8 @@ type CaseStatus struct {
 	Next      *opening.Deadline `json:"next,omitempty"`      // the first date that is not met
 	Waits     string            `json:"waits,omitempty"`
 
+	ApproveFrom time.Time `json:"approve_from,omitzero"` // to a custodian, of a case that is not to be approved yet; zero: the persons were not told yet
+
 	// For whoever filed it, and for custodians.
 	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only in the answer to somebody who sent it, or a decision on it
 	Leaf       int64     `json:"leaf,omitempty"`    // index of the recorded warrant in the public log, never 0
@@ -293,6 +295,9 @@ func (s CaseStatus) Custodians() string {
 		return fmt.Sprintf("%d decided, %d must approve", untold, s.Quorum)
 	}
 	text := fmt.Sprintf("%d of %d custodians approved", s.Approvals, s.Quorum)
+	if s.Approvals > s.Quorum {
+		text = fmt.Sprintf("%d custodians approved, where %d must", s.Approvals, s.Quorum)
+	}
 	if s.Declined > 0 {
 		text += fmt.Sprintf(", %d declined", s.Declined)
 	}

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -16,7 +18,9 @@ import (
 // Why what a custodian says beside a decision is refused.
 var (
 	ErrStatement = refusal.New(refusal.Invalid, "statement.malformed",
-		"What was said is not a signed statement of the published form, or is longer than 2,000 characters: make it with `escrow custodian ask`, `recuse` or `away`.")
+		"What was said is not a signed statement of the published form, or its text is none of 1 to 2,000 characters: make it with `escrow custodian ask`, `recuse` or `away`.")
+	ErrStatementText = refusal.New(refusal.Invalid, "statement.bad_text",
+		"What was said cannot be taken as it is: nothing was signed, kept or stored. Say it in 1 to 2,000 characters that can be displayed, and nothing hidden among them.")
 	ErrStatementSigner = refusal.New(refusal.Unauthenticated, "statement.unknown_signer",
 		"The statement is not signed by the custodian in force whom it names: nothing was stored; sign with your own folder.")
 )
@@ -64,6 +68,9 @@ func SignStatement(key jose.JSONWebKey, s Statement) (string, error) {
 	payload, err := s.marshal()
 	if err == nil {
 		err = s.wellFormed()
+	}
+	if errors.Is(err, ErrStatementText) {
+		return "", err
 	}
 	if err != nil {
 		return "", ErrStatement.Because(err)
@@ -136,8 +143,22 @@ func (s *Statement) wellFormed() error {
 		return nil
 	case !casePattern.MatchString(s.Case), !hashPattern.MatchString(s.Warrant), !s.From.IsZero(), !s.Until.IsZero():
 		return errors.New("bad case or warrant")
-	case document.Blank(s.Text), !document.Displayable(s.Text, MaxStatement):
-		return errors.New("the text is empty, cannot be displayed, or is longer than 2,000 characters")
+	}
+	return CheckText(s.Text)
+}
+
+// CheckText is [ErrStatementText] for what cannot be the text of a statement, with the reason in
+// its cause: its length, or the character and its place.
+func CheckText(text string) error {
+	n := utf8.RuneCountInString(text)
+	switch {
+	case document.Blank(text):
+		return ErrStatementText.Because(errors.New("it is empty"))
+	case n > MaxStatement:
+		return ErrStatementText.Because(fmt.Errorf("it has %d characters", n))
+	}
+	if err := policy.Undisplayable("the text", text, MaxStatement); err != nil {
+		return ErrStatementText.Because(err)
 	}
 	return nil
 }

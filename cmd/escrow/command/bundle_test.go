@@ -176,7 +176,8 @@ func TestNothingIsSignedUnasked(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	for _, args := range []string{"bundle endorse x", "custodian endorse x", "custodian refuse x --reason recused", "custodian approve x --answers -"} {
+	for _, args := range []string{"bundle endorse x", "custodian endorse x", "custodian refuse x --reason incomplete", "custodian approve x --answers -", "custodian recuse x --reason y",
+		"custodian ask x --text y", "custodian away --from 2026-03-02 --until 2026-03-04"} {
 		if got := run(t, []string{"no passphrase is asked for"}, strings.Fields(args)...); got.code != 1 || !strings.Contains(got.errs, "custodian.") {
 			t.Error(args, got)
 		}

@@ -3,8 +3,11 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,6 +111,11 @@ func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since [
 // already, unless the answers of a file are others, or what sign makes of the case as it was
 // reviewed. It prints the review, what was signed and the case as it stands then.
 func (h *home) answer(ctx context.Context, id, decision, reason, text string, answers []custodian.Answer, sign func(seat, *custodian.Review) (string, error)) error {
+	if text = strings.TrimSpace(text); text != "" {
+		if err := opening.CheckText(text); err != nil {
+			return err // before anybody types a passphrase
+		}
+	}
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
@@ -130,27 +138,63 @@ func (h *home) answer(ctx context.Context, id, decision, reason, text string, an
 		if err != nil {
 			return err
 		}
+		if _, err := c.MayAnswer(r, h.Now()); err != nil {
+			return err
+		}
 		if signed, err = sign(c, r); err != nil {
 			return err
 		}
 		about = r.String()
 	}
-	said, err := custodian.Says(signed)
+	st, said, err := c.send(ctx, h, id, signed, text)
 	if err != nil {
-		return err
-	}
-	if text != "" { // before the decision: it cannot be given without the words that belong to it
-		_, err := c.say(ctx, h, id, opening.Reasons, text)
-		var said *registrar.Problem
-		if err != nil && !(errors.As(err, &said) && said.Code == "statement.said") { // in an attempt before
-			return err
+		if !h.json {
+			fmt.Fprintln(h.Stderr, "your answer was signed and is kept in this folder; whether the registrar has it is not known: the same command sends it again")
 		}
-	}
-	st, err := c.client.Decide(ctx, c.Key(), signed)
-	if err != nil {
 		return err
+	}
+	if forget(c.exhibitsOf(id)) > 0 {
+		said = "what was published of this case is removed again from this machine's folder for what is temporary\n" + said
 	}
 	return h.print(st, about+said+st.String())
+}
+
+// send sends a signed answer, behind the words that belong to it: it cannot be given without them.
+func (s seat) send(ctx context.Context, h *home, id, signed, text string) (st registrar.CaseStatus, said string, err error) {
+	if said, err = custodian.Says(signed); err != nil {
+		return st, "", err
+	}
+	a, err := opening.ParseApprovalUnverified(signed)
+	if err != nil {
+		return st, "", err
+	}
+	if text != "" {
+		_, err := s.say(ctx, h, id, opening.Reasons, text)
+		var problem *registrar.Problem
+		switch {
+		case err == nil:
+		case errors.As(err, &problem) && problem.Code == "statement.said": // in an attempt before
+			f, since, err := s.fetch(ctx, id)
+			if err != nil {
+				return st, "", err
+			}
+			if !slices.ContainsFunc(custodian.Statements(id, f.Submission.Warrant, f.Said, nil, since...), func(x custodian.Said) bool {
+				return x.Kind == opening.Reasons && x.Text == text
+			}) {
+				said += "the words of --text were not stored: you gave others in this case before, and they stand\n"
+			}
+		default:
+			return st, "", err
+		}
+	}
+	if st, err = s.client.Decide(ctx, s.Key(), signed); err != nil {
+		return st, "", err
+	}
+	answer := "answer"
+	if a.Decision == opening.Decline {
+		answer = "refusal"
+	}
+	return st, said + "your " + answer + " is stored; where the case stands now:\n", nil
 }
 
 // again is what a person reads when an answer that was signed before is sent again.

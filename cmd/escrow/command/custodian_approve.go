@@ -21,7 +21,7 @@ import (
 
 var (
 	errNoAnswers = refusal.New(refusal.Invalid, "custodian.no_answers",
-		"there is nobody to ask before something is signed: run the command at a terminal, or say with --yes that it is meant; approve needs a file of --answers too; nothing was signed")
+		"nothing was answered before something is signed: answer at a terminal what it asks, or say with --yes that it is meant; approve needs a file of --answers too; nothing was signed")
 	errNotSent = refusal.New(refusal.Conflict, "custodian.not_confirmed",
 		"it was not confirmed: nothing was kept, signed or sent")
 )
@@ -67,7 +67,7 @@ func custodianApprove(h *home) *cobra.Command {
 				if err != nil {
 					return "", shell.InFile(file, 0, err)
 				}
-				shown := outcome(r, votes)
+				shown := outcome(r, votes) + lastWords(text)
 				if file != "" { // nothing was shown yet
 					shown = r.Summary() + shown
 				}
@@ -179,11 +179,17 @@ func outcome(r *custodian.Review, votes []opening.Answer) string {
 		}
 		s += "\n"
 	}
-	return document.Printable(s) + lastWords
+	return document.Printable(s)
 }
 
-// lastWords stand below whatever is signed in a case.
-const lastWords = "Reasons are published in the public log. It is final: what you signed cannot be changed or taken back.\n"
+// lastWords stand below whatever is signed in a case, with the words that go with it.
+func lastWords(text string) string {
+	s := "Reasons of the list are published in the public log. "
+	if text != "" {
+		s = "  your words, which the court and custodians alone read:\n" + custodian.Quoted(document.Visible(text)) + s
+	}
+	return s + "It is final: what you signed cannot be changed or taken back.\n"
+}
 
 // canConfirm refuses, before anybody types a passphrase, what nobody could be asked about.
 func (h *home) canConfirm(sure bool) error {
@@ -234,19 +240,19 @@ var reasonWords = map[string]string{
 	"press_freedom":            "it is about journalism, or would show a source",
 	"fundamental_rights":       "it would breach another fundamental right",
 	"conflict_of_law":          "the law of another place forbids it",
-	"recused":                  "you know the parties or have an interest, and do not judge",
 }
 
 // reason asks for one of the list, by its name or its number.
 func (h *home) reason(ctx context.Context, shown string) (string, error) {
 	var numbers []string
-	for i, reason := range policy.DeclineReasons {
+	reasons := custodian.Reasons()
+	for i, reason := range reasons {
 		numbers = append(numbers, strconv.Itoa(i+1))
 		shown += fmt.Sprintf("  %d  %-24s  %s\n", i+1, reason, reasonWords[reason])
 	}
-	answer, err := h.oneOf(ctx, shown+"Reason, by name or number", slices.Concat(policy.DeclineReasons, numbers))
+	answer, err := h.oneOf(ctx, shown+"Reason, by name or number", slices.Concat(reasons, numbers))
 	if i := slices.Index(numbers, answer); i >= 0 {
-		answer = policy.DeclineReasons[i]
+		answer = reasons[i]
 	}
 	return answer, err
 }

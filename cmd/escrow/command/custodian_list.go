@@ -29,7 +29,8 @@ type waiting struct {
 // waitsWords say what a case that does not wait for who asks is to them.
 var waitsWords = map[string]string{
 	"answered": "you, or who shares your seat, answered it", "recused": "you recused yourself", "stopped": "newer rules stop it",
-	"objected": "an objection is not answered yet, and nothing is approved before",
+	"objected": "under objection: no court has answered it yet, and nothing is approved before",
+	"early":    "the persons are told first",
 	"standby":  "it waits for the custodian for whom you step in",
 }
 
@@ -49,6 +50,12 @@ func (w waiting) at(now time.Time) string {
 		s += "; you reviewed it on " + w.Reviewed.Format(time.DateOnly)
 	}
 	s += said("\n  ", waitsWords[w.Waits], "")
+	switch {
+	case !w.ApproveFrom.IsZero():
+		s += ": approve from " + w.ApproveFrom.UTC().Format(time.DateOnly)
+	case w.Waits == "early":
+		s += ", and were not told yet: approve when they had their days"
+	}
 	if w.Authority != "" {
 		s += fmt.Sprintf("\n  %s; pen names: %d", w.Authority, w.PenNames)
 	}
@@ -145,7 +152,7 @@ func custodianList(h *home) *cobra.Command {
 		})
 	cmd.Long = "The registrar says what a case is to you; a case that it leaves out, or invents, is found in the review and\n" +
 		"in the public log. With --all it lists those too that you have answered or recused yourself in, that newer\n" +
-		"rules stop, and, for an alternate, those whose custodian is there."
+		"rules stop, in which persons are told first or object, and, for an alternate, those whose custodian is there."
 	cmd.Flags().StringVar(&from, "from", "", "go on where the page before ended, which named the place")
 	cmd.Flags().BoolVar(&every, "all", false, "also those that do not wait for you now")
 	return cmd

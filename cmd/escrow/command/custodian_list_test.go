@@ -17,7 +17,7 @@ func TestAnEmergencyIsListedFirst(t *testing.T) {
 		{CaseStatus: registrar.CaseStatus{Kind: policy.Production, Authority: "county-court", PenNames: 2}, Due: day.AddDate(0, 0, 9)},
 		{CaseStatus: registrar.CaseStatus{Kind: policy.Production, Waits: "answered"}, Due: day.Add(-time.Hour), Answered: day},
 		{CaseStatus: registrar.CaseStatus{Kind: policy.Emergency}, Due: day.Add(8 * time.Hour), What: "the custodians answer", Reviewed: day},
-		{Due: day.AddDate(0, 1, 0)},
+		{Due: day.AddDate(0, 1, 0), CaseStatus: registrar.CaseStatus{Waits: "early", ApproveFrom: day.AddDate(0, 0, 11)}},
 	}
 	slices.SortStableFunc(all, byUrgency)
 	var text strings.Builder
@@ -34,6 +34,7 @@ func TestAnEmergencyIsListedFirst(t *testing.T) {
   county-court; pen names: 2
 
   due 2026-12-29 04:00 UTC, 30 days left; 0 of 0 custodians approved
+  the persons are told first: approve from 2026-12-10
 `; text.String() != want {
 		t.Error(text.String())
 	}

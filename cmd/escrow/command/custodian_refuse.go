@@ -26,8 +26,11 @@ func custodianRefuse(h *home) *cobra.Command {
 				return err
 			}
 			return h.answer(ctx, args[0], opening.Decline, reason, text, nil, func(c seat, r *custodian.Review) (string, error) {
-				shown := fmt.Sprintf("\nThis is signed and sent for case %s:\n  all %d targets: decline, %s (%s)\n", r.Case, len(r.Targets), reason, reasonWords[reason])
-				if err := h.confirm(ctx, sure, r.Summary()+document.Printable(shown)+lastWords); err != nil {
+				if err := custodian.CheckReason(reason); err != nil {
+					return "", err
+				}
+				shown := fmt.Sprintf("\nThis is signed and sent for case %s:\n  all its targets, %d: decline, %s (%s)\n", r.Case, len(r.Targets), reason, reasonWords[reason])
+				if err := h.confirm(ctx, sure, r.Summary()+document.Printable(shown)+lastWords(text)); err != nil {
 					return "", err
 				}
 				return c.Decline(r, reason, h.Now())
@@ -35,7 +38,7 @@ func custodianRefuse(h *home) *cobra.Command {
 		})
 	addYes(c, &sure)
 	addText(c, &text)
-	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(policy.DeclineReasons, ", "))
-	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(policy.DeclineReasons, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
+	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(custodian.Reasons(), ", "))
+	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(custodian.Reasons(), cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
 	return c
 }

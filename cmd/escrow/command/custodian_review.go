@@ -2,11 +2,13 @@ package command
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,10 +49,10 @@ func custodianReview(h *home) *cobra.Command {
 // It returns the new folder that it was saved in; "": there is none, or it is the one that was
 // asked for.
 func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) (fresh string, err error) {
-	to := exhibitFolder{dir: folder}
+	to := exhibitFolder{dir: folder, of: s.exhibitsOf(r.Case)}
 	err = s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
 	if to.made && !h.json {
-		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there, and remove it when you have answered\n", to.dir)
+		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there; %s\n", to.dir, leftTo(folder))
 	}
 	if folder == "" {
 		fresh = to.dir
@@ -86,7 +88,40 @@ func within(dir, home string) bool {
 // something to put into it.
 type exhibitFolder struct {
 	dir  string
+	of   string // what the name of a new one begins with: see seat.exhibitsOf
 	made bool
+}
+
+// leftTo says who removes the exhibits in a folder that was asked for, or in a new one.
+func leftTo(folder string) string {
+	if folder == "" {
+		return "your answer and your next review of this case remove it"
+	}
+	return "remove it when you have answered"
+}
+
+// exhibitsOf begins the name of each new folder with what was published of a case.
+func (s seat) exhibitsOf(id string) string {
+	sum := sha256.Sum256([]byte(s.ID + " " + id))
+	return fmt.Sprintf("exhibits-%x-", sum[:8])
+}
+
+// forget removes the new folders whose names begin so: nothing that was published stays behind
+// in clear. What cannot be read or removed is another's.
+func forget(of string) (removed int) {
+	all, err := os.ReadDir(os.TempDir())
+	if err != nil {
+		return 0
+	}
+	for _, entry := range all {
+		if info, err := entry.Info(); err != nil || !strings.HasPrefix(entry.Name(), of) || info.Mode() != fs.ModeDir|0o700 {
+			continue
+		}
+		if os.RemoveAll(filepath.Join(os.TempDir(), entry.Name())) == nil {
+			removed++
+		}
+	}
+	return removed
 }
 
 // save writes an exhibit under the name of its digest, for its owner alone.
@@ -94,7 +129,8 @@ func (f *exhibitFolder) save(x exhibit.Declared, content []byte) (err error) {
 	switch {
 	case f.made:
 	case f.dir == "":
-		f.dir, err = os.MkdirTemp("", "exhibits-") // mode 0700
+		forget(f.of)
+		f.dir, err = os.MkdirTemp("", f.of) // mode 0700
 	default:
 		err = os.MkdirAll(f.dir, 0o700)
 	}

@@ -2,14 +2,17 @@ package command
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/verifier/token"
 )
 
 // Only a registrar says that an exhibit is missing, and only by that code.
@@ -48,5 +51,54 @@ func TestExhibitsStayOutOfTheCustodiansFolder(t *testing.T) {
 	r := run(t, []string{"no passphrase is asked for"}, "custodian", "review", "x", "--home", home, "--exhibits-to", dir+"/link/new")
 	if r.code != 2 || !strings.Contains(r.errs, "--exhibits-to") {
 		t.Error(r)
+	}
+}
+
+// What was published of a case lies in one new folder at a time, and in none once it is answered.
+func TestExhibitsOfACaseAreForgotten(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	x := token.Exhibit{Type: "text/plain", Digest: sha256.Sum256([]byte("words")), Length: 5}
+	alba, bruno := seat{Custodian: &custodian.Custodian{}}, seat{Custodian: &custodian.Custodian{}}
+	alba.ID, bruno.ID = "alba", "bruno"
+	left := func(want int) {
+		t.Helper()
+		if all, err := os.ReadDir(os.TempDir()); err != nil || len(all) != want {
+			t.Errorf("left: %v, %v", all, err)
+		}
+	}
+	for _, of := range []string{alba.exhibitsOf("case"), alba.exhibitsOf("case"), alba.exhibitsOf("other"), bruno.exhibitsOf("case")} {
+		to := exhibitFolder{of: of}
+		if err := to.save(x, []byte("words")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left(3)
+	if n := forget(alba.exhibitsOf("case")); n != 1 {
+		t.Errorf("removed: %d", n)
+	}
+	left(2)
+}
+
+// What cannot be said, and a day that is over, is refused before a passphrase is typed: nothing
+// of an answer is kept then.
+func TestWordsAreCheckedBeforeTheAnswer(t *testing.T) {
+	answers := filepath.Join(t.TempDir(), "answers.csv")
+	if err := os.WriteFile(answers, []byte("target,answers\n1,yes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"approve", "x", "--yes", "--answers", answers, "--text", "x\u202Ey"}, 1, "statement.bad_text"},
+		{[]string{"refuse", "x", "--yes", "--reason", "incomplete", "--text", "x\u202Ey"}, 1, "character 2, is U+202E"},
+		{[]string{"recuse", "x", "--yes", "--reason", strings.Repeat("x", 2001)}, 1, "it has 2001 characters"},
+		{[]string{"away", "--yes", "--from", "2026-03-01", "--until", "2026-03-09"}, 1, "custodian.away_before"},
+	} {
+		home := filepath.Join(t.TempDir(), "nobody")
+		if r := run(t, []string{"no passphrase is asked for"}, append([]string{"custodian"}, append(x.args, "--home", home)...)...); r.code != x.code || !strings.Contains(r.errs, x.says) {
+			t.Errorf("%v: %+v", x.args, r)
+		}
 	}
 }

@@ -14,7 +14,11 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
 )
+
+var errAwayBefore = refusal.New(refusal.Invalid, "custodian.away_before",
+	"nobody is away before they said so: nothing was signed; --from is today or a day to come, by UTC")
 
 // say signs what a custodian says in a case beside a decision, and stores it with the case.
 func (s seat) say(ctx context.Context, h *home, id, kind, text string) (digest string, err error) {
@@ -31,49 +35,86 @@ func (s seat) say(ctx context.Context, h *home, id, kind, text string) (digest s
 
 func custodianAsk(h *home) *cobra.Command {
 	var text string
+	var sure bool
 	c := leaf("ask CASE", "Ask the court of a case a question, which it and the custodians alone can read",
 		"escrow custodian ask CASE --text 'Which of the two posts is meant?'", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			return h.says(ctx, args[0], opening.Question, text,
+			return h.says(ctx, args[0], opening.Question, text, sure,
+				func(seat) string { return "This question is signed and sent in case %s, and cannot be taken back:\n" },
 				"asked: question %[2]s of case %[1]s\nThe court reads it with escrow warrant status; its answer is in escrow custodian review %[1]s.")
 		})
 	c.Flags().StringVar(&text, "text", "", "the question, at most 2,000 characters")
+	addYes(c, &sure)
 	return c
 }
 
 func custodianRecuse(h *home) *cobra.Command {
 	var reason string
-	c := leaf("recuse CASE", "Say that you do not judge a case: no refusal, and an alternate of yours may answer it",
+	var sure bool
+	c := leaf("recuse CASE", "Say, once for all, that you do not judge a case: no refusal, and an alternate of yours may answer it",
 		"escrow custodian recuse CASE --reason 'I know the complainant.'", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			return h.says(ctx, args[0], opening.Recusal, reason,
-				"recused in case %[1]s\nYou do not decide it any more. An alternate of yours does, if the rules name one; it counts once.")
+			return h.says(ctx, args[0], opening.Recusal, reason, sure, func(c seat) string {
+				return "You do not judge case %s. This is final: you never answer it, and cannot take it back.\n" + standIns(c) +
+					"It is signed and sent, with the reason, which the court and custodians alone read:\n"
+			}, "recused in case %[1]s, which is final: you do not decide it any more, and are counted neither for it nor against it.")
 		})
-	c.Long = "Signs that you do not judge a case, because you know the parties or have an interest. It counts\n" +
-		"neither for the opening nor against it. Your alternate, who holds your share, may answer instead\n" +
-		"(escrow custodian deputise). The reason is shown to the court and to custodians, and to nobody else."
+	c.Long = "Signs that you do not judge a case, because you know the parties or have an interest. It is final, and\n" +
+		"counts neither for the opening nor against it. Your alternate, who holds your share, may answer instead\n" +
+		"(escrow custodian deputise); without one the others decide alone, and as many of them must approve as before.\n" +
+		"The reason is shown to the court and to custodians, and to nobody else."
 	c.Flags().StringVar(&reason, "reason", "", "why, at most 2,000 characters")
+	addYes(c, &sure)
 	return c
 }
 
-// says is what asking and recusing have in common. done takes case and digest.
-func (h *home) says(ctx context.Context, id, kind, text, done string) error {
-	if strings.TrimSpace(text) == "" {
+// standIns says who answers for a custodian who does not.
+func standIns(c seat) string {
+	var all []string
+	for _, a := range c.Alternates(c.inForce) {
+		all = append(all, a.ID)
+	}
+	if len(all) == 0 {
+		return "The rules in force name no alternate of yours: nobody answers for you, and as many of the others must approve as before.\n"
+	}
+	return "By the rules in force " + strings.Join(all, " or ") + " may answer for you, and counts as you, once your share is handed over (escrow custodian deputise).\n"
+}
+
+// says is what asking and recusing have in common. shown takes the case, done case and digest.
+func (h *home) says(ctx context.Context, id, kind, text string, sure bool, shown func(seat) string, done string) error {
+	if text = strings.TrimSpace(text); text == "" {
 		return shell.UsageError("say it, with --text or --reason: it cannot be empty")
+	}
+	if err := opening.CheckText(text); err != nil {
+		return err // before anybody types a passphrase
+	}
+	if err := h.canConfirm(sure); err != nil {
+		return err
 	}
 	c, err := h.seat(ctx)
 	if err != nil {
+		return err
+	}
+	if err := h.confirm(ctx, sure, document.Printable(fmt.Sprintf(shown(c), id))+custodian.Quoted(document.Visible(text))); err != nil {
 		return err
 	}
 	digest, err := c.say(ctx, h, id, kind, text)
 	if err != nil {
 		return err
 	}
-	return h.print(map[string]string{"case": id, "kind": kind, "digest": digest}, document.Printable(fmt.Sprintf(done, id, digest)))
+	said := fmt.Sprintf(done, id, digest)
+	if kind == opening.Recusal {
+		said += "\n" + strings.TrimSuffix(standIns(c), "\n")
+	}
+	return h.print(map[string]string{"case": id, "kind": kind, "digest": digest}, document.Printable(said))
 }
 
 func custodianAway(h *home) *cobra.Command {
 	var from, until string
+	var sure bool
 	c := leaf("away", "Announce that you are away: meanwhile an alternate of yours may answer",
 		"escrow custodian away --from 2027-08-02 --until 2027-08-23", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+			if from == "" && until == "" {
+				return h.announced(ctx)
+			}
 			var days [2]time.Time
 			for i, given := range []string{from, until} {
 				var err error
@@ -81,11 +122,20 @@ func custodianAway(h *home) *cobra.Command {
 					return shell.UsageError("--from and --until take a day each, for example 2027-08-02")
 				}
 			}
-			if !days[0].Before(days[1]) || days[1].Sub(days[0]) > opening.MaxAbsence {
+			switch {
+			case !days[0].Before(days[1]) || days[1].Sub(days[0]) > opening.MaxAbsence:
 				return shell.UsageError("--until is a day after --from, by at most 184 days: on it you are back")
+			case days[0].Before(h.Now().UTC().Truncate(24 * time.Hour)):
+				return errAwayBefore // before anybody types a passphrase
+			}
+			if err := h.canConfirm(sure); err != nil {
+				return err
 			}
 			c, err := h.seat(ctx)
 			if err != nil {
+				return err
+			}
+			if err := h.confirm(ctx, sure, fmt.Sprintf("You are away from %s, and back on %s. This is signed and cannot be taken back; courts, custodians and the operator see it, and you may answer all the same.\n%s", from, until, document.Printable(standIns(c)))); err != nil {
 				return err
 			}
 			signed, err := c.Away(c.inForce, days[0], days[1], h.Now())
@@ -98,9 +148,32 @@ func custodianAway(h *home) *cobra.Command {
 			return h.print(map[string]string{"from": from, "until": until, "digest": opening.StatementDigest(signed)},
 				fmt.Sprintf("announced: away from %s, back on %s. Courts, custodians and the operator see it; you may answer all the same.", from, until))
 		})
+	c.Long = "Announces that you are away between two days, of which the first is today or later. Without days it lists\n" +
+		"what you have announced that is not over."
 	c.Flags().StringVar(&from, "from", "", "first day away, YYYY-MM-DD (UTC)")
 	c.Flags().StringVar(&until, "until", "", "day on which you are back, YYYY-MM-DD (UTC)")
+	addYes(c, &sure)
 	return c
+}
+
+// announced prints the absences of the folder's own seat that are not over.
+func (h *home) announced(ctx context.Context) error {
+	c, err := h.seat(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := c.client.Absences(ctx)
+	if err != nil {
+		return err
+	}
+	mine, text := c.Absences(all, c.inForce), ""
+	for _, a := range mine {
+		text += a.String()
+	}
+	if len(mine) == 0 {
+		text = "you have announced no absence that is not over"
+	}
+	return h.print(map[string]any{"absences": mine}, strings.TrimSuffix(text, "\n"))
 }
 
 func custodianDeputise(h *home) *cobra.Command {
@@ -119,7 +192,7 @@ func custodianDeputise(h *home) *cobra.Command {
 				return err
 			}
 			return h.print(map[string]string{"file": out.File, "alternate": args[0]},
-				fmt.Sprintf("written: %s, for %s alone. They run: escrow custodian receive %[1]s", out.File, args[0]))
+				fmt.Sprintf("written: %s, for %s alone. They run: escrow custodian receive %[1]s\nIn a folder that has seen no rules yet they begin with --bundle FILE, the bundle in force, which somebody they trust gives them.", out.File, args[0]))
 		})
 	c.Long = "Encrypts your share of the custodians' key to an alternate's key. Whichever of you answers a case, it\n" +
 		"is one answer. Hand it over anew after every resharing: the older share opens nothing then."

@@ -51,14 +51,20 @@ func waitsFor(t *testing.T, s Store, q disclose.Queue, c disclose.Case, now time
 	return slices.ContainsFunc(page, func(s disclose.Summary) bool { return s.ID == c.ID })
 }
 
+// stand is where the bar stands in a case.
+func stand(t *testing.T, s Store, c disclose.Case) disclose.Stand {
+	t.Helper()
+	return must[map[string]disclose.Stand](t)(s.Stands(t.Context(), []string{c.ID}, "bar"))[c.ID]
+}
+
 // toldFirst: the days begin with the leaf, an objection in time stops the case until a court
 // has ruled, and one that is upheld ends what it is about.
 func toldFirst(t *testing.T, s Store) {
 	ctx := t.Context()
 	c, leaf := FirstOrder(t, 2)
 	c = file(t, s, c, leaf)
-	if !waitsFor(t, s, disclose.ForTelling, c, Day) || waitsFor(t, s, disclose.ForCustodians, c, Day.AddDate(0, 0, 9)) {
-		t.Error("nobody was told, and custodians decide")
+	if !waitsFor(t, s, disclose.ForTelling, c, Day) || !waitsFor(t, s, disclose.ForCustodians, c, Day.AddDate(0, 0, 9)) || stand(t, s, c) != (disclose.Stand{First: true}) {
+		t.Error("nobody was told, and custodians do not see it as such")
 	}
 	if err := s.ObjectFor(ctx, c, 0, []byte("early"), Day); !errors.Is(err, policy.ErrNoNotice) {
 		t.Errorf("objected to what nobody was told: %v", err)
@@ -89,8 +95,8 @@ func toldFirst(t *testing.T, s Store) {
 	if asked := must[map[string]disclose.Asked](t)(s.Asked(ctx, []string{c.ID}))[c.ID]; asked != (disclose.Asked{Objections: 1}) {
 		t.Errorf("asked: %+v", asked)
 	}
-	if waitsFor(t, s, disclose.ForCustodians, c, Day.AddDate(0, 0, 9)) {
-		t.Error("custodians decide before the days are over")
+	if is := stand(t, s, c); !waitsFor(t, s, disclose.ForCustodians, c, Day.AddDate(0, 0, 9)) || !is.First || !is.Objected || !is.From.Equal(c.ApproveFrom) {
+		t.Errorf("to custodians: %+v", is)
 	}
 	lawyers(t, s, c)
 	rulings(t, s, must[disclose.Case](t)(s.Case(ctx, c.ID)))

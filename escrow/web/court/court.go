@@ -557,7 +557,9 @@ func (s *side) waitingCases(w http.ResponseWriter, r *http.Request, who seat) er
 	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(waiting)), Next: next.String()}
 	for i, c := range waiting {
 		list.Cases[i] = listed(c)
-		list.Cases[i].Waits = yours[i]
+		if list.Cases[i].Waits = yours[i]; yours[i] == disclose.Early && c.ApproveFrom.After(s.edge.Now()) {
+			list.Cases[i].ApproveFrom = c.ApproveFrom
+		}
 	}
 	return web.WriteJSON(w, http.StatusOK, list)
 }
