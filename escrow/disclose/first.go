@@ -57,10 +57,13 @@ type Objection struct {
 	Ruling  int64  // recorded leaf of the ruling
 }
 
-// Objected is an objection with what was encrypted; nil once it was dropped.
+// Objected is an objection with what was encrypted, nil once it was dropped, and the ruling on
+// it: the day on which that was recorded, YYYY-MM-DD, and as it was filed.
 type Objected struct {
 	Objection
-	Sealed []byte
+	Sealed  []byte
+	RuledOn string
+	Ruled   *policy.Submission // nil: none is
 }
 
 // waits reports whether the objection keeps its case from going on.
@@ -253,13 +256,25 @@ func (c *Case) Told(b *policy.Bundle, target int) policy.Told {
 const MaxObjectionTexts = 128
 
 // Objections returns what was objected in a case. The words are encrypted to custodians and
-// the requester.
+// the requester, and those of rulings are not there.
 func (r *Registrar) Objections(ctx context.Context, id string) ([]opening.Objection, error) {
+	shown, err := r.ruledObjections(ctx, id)
+	for i := range shown {
+		shown[i].Ruling, shown[i].RuledOn, shown[i].Revocation = "", "", nil
+	}
+	return shown, err
+}
+
+// ruledObjections are those of a case, with the rulings of courts.
+func (r *Registrar) ruledObjections(ctx context.Context, id string) ([]opening.Objection, error) {
 	all, err := r.Cases.Objections(ctx, id)
 	shown := make([]opening.Objection, len(all))
 	for i, o := range all {
 		shown[i] = opening.Objection{Target: o.Target, Lawyer: o.Lawyer, Day: o.Day.Format(time.DateOnly), Suspends: o.Suspends,
-			Digest: hexDigest(o.Digest), Outcome: o.Outcome, Sealed: o.Sealed}
+			Digest: hexDigest(o.Digest), Outcome: o.Outcome, Sealed: o.Sealed, RuledOn: o.RuledOn}
+		if o.Ruled != nil {
+			shown[i].Ruling, shown[i].Revocation = o.Ruled.Warrant, o.Ruled.Revocation
+		}
 	}
 	return shown, err
 }
@@ -315,7 +330,7 @@ func (r *Registrar) shownFirst(ctx context.Context, c Case, f *opening.CaseFile)
 		f.Told = &leaf
 	}
 	if len(c.Objections) > 0 {
-		f.Objections, err = r.Objections(ctx, c.ID)
+		f.Objections, err = r.ruledObjections(ctx, c.ID)
 	}
 	return err
 }
