@@ -51,20 +51,33 @@ func Statements(id, warrant string, said []opening.Said, absences []string, sinc
 	if err != nil {
 		w = &policy.Warrant{}
 	}
-	hash := policy.Hash(warrant)
+	return statements(id, fmt.Sprintf("%x", policy.Hash(warrant)), []string{w.Authority}, said, absences, since)
+}
+
+// StatementsTo is [Statements] to an authority that asks by the case alone: its own, or that of
+// one that it is over. Which warrant a question is about, the question itself says.
+func StatementsTo(authority *policy.Authority, id string, said []opening.Said, absences []string, since ...*policy.Bundle) []Said {
+	return statements(id, "", append([]string{authority.ID}, authority.Over...), said, absences, since)
+}
+
+// statements are those about that warrant, any if it has no hash here, which one of those
+// authorities issued.
+func statements(id, warrant string, issued []string, said []opening.Said, absences []string, since []*policy.Bundle) (all []Said) {
 	for _, a := range absences {
 		said = append(said, opening.Said{Signed: a})
 	}
 	for _, x := range said {
 		for _, b := range since {
 			s, err := opening.VerifyStatement(x.Signed, b)
-			if err != nil || s.Kind != opening.Absence && (s.Case != id || warrant != "" && s.Warrant != fmt.Sprintf("%x", hash)) {
+			if err != nil || s.Kind != opening.Absence && (s.Case != id || warrant != "" && s.Warrant != warrant) {
 				continue
 			}
 			one := Said{Kind: s.Kind, By: s.Custodian + after(", by ", s.Alternate), Text: s.Text, Digest: opening.StatementDigest(x.Signed), At: s.At, From: s.From, Until: s.Until}
 			if s.Kind == opening.Question {
-				if ruling := x.Answered(w, since...); ruling != nil {
-					one.Answer = ruling.Grounds
+				for _, authority := range issued {
+					if ruling := x.Answered(&policy.Warrant{Authority: authority}, since...); ruling != nil && ruling.Earlier == s.Warrant {
+						one.Answer = ruling.Grounds
+					}
 				}
 			}
 			all = append(all, one)

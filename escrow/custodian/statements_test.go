@@ -193,6 +193,15 @@ func TestAnAnswerIsTheCourtsToThatQuestion(t *testing.T) {
 		if len(shown) != 1 || shown[0].Answer != x.want || shown[0].Text != "Which post is meant?" {
 			t.Errorf("%s: %+v", name, shown)
 		}
+		over := policy.Authority{ID: "superior", Over: []string{court.ID}}
+		for _, asks := range []policy.Authority{court, over} { // who know the case alone
+			if shown := StatementsTo(&asks, f.Case, []opening.Said{{Signed: asked, Answer: x.answer}}, nil, w.Bundle); len(shown) != 1 || shown[0].Answer != x.want {
+				t.Errorf("%s, to %s: %+v", name, asks.ID, shown)
+			}
+		}
+		if shown := StatementsTo(&policy.Authority{ID: "another"}, f.Case, []opening.Said{{Signed: asked, Answer: x.answer}}, nil, w.Bundle); shown[0].Answer != "" {
+			t.Errorf("%s, to another court: %+v", name, shown)
+		}
 	}
 	if shown := Statements("other", "", []opening.Said{{Signed: asked}}, nil, w.Bundle); len(shown) != 0 {
 		t.Error("shown in another case")

@@ -143,19 +143,15 @@ func (c *Case) told(leaf proof.Leaf, index int64) error {
 	return err
 }
 
-// ruled notes on an objection what a court ruled. A question is somebody else's, and where
-// none waits, what is ruled on was said elsewhere.
+// ruled notes on an objection what a court ruled, or is ErrNoObjection. A question is
+// somebody else's.
 func (c *Case) ruled(by *Later) error {
 	if by == nil || by.Ruling == nil || by.Ruling.Outcome == policy.Answered {
 		return nil
 	}
 	i := slices.IndexFunc(c.Objections, func(o Objection) bool { return o.Outcome == "" && hexDigest(o.Digest) == by.Ruling.Digest })
-	switch {
-	case i >= 0:
-	case slices.ContainsFunc(c.Objections, func(o Objection) bool { return o.Outcome == "" }):
+	if i < 0 {
 		return ErrNoObjection
-	default:
-		return nil
 	}
 	c.Objections = slices.Clone(c.Objections)
 	c.Objections[i].Outcome, c.Objections[i].Ruling = by.Ruling.Outcome, by.Leaf

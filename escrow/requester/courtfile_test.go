@@ -180,11 +180,26 @@ func TestFoundM7WhatDoesNotBelongIsNamed(t *testing.T) {
 	c, d := rounds(t)
 	court := c.Key("court")
 	dir, f := courtFile(t, c, d, &court)
-	must(t, os.WriteFile(filepath.Join(dir, "suspects", "004-pen1x.html"), []byte("Jo"), 0o600))
-	if found := f.Check(); !errors.Is(found.Refused(), opening.ErrFileAdded) {
+	for _, name := range []string{"suspects/004-pen1x.html", "certificate-corrected.html", "note.txt", ".hidden", "more/x", "bundles/more/x", "certificate.jws.old"} {
+		added := filepath.Join(dir, name)
+		must(t, os.MkdirAll(filepath.Dir(added), 0o700))
+		must(t, os.WriteFile(added, []byte("Jo"), 0o600))
+		if found := f.Check(); !errors.Is(found.Refused(), opening.ErrFileAdded) || !strings.Contains(found.String(), name) {
+			t.Errorf("%s was added\n%s", name, found)
+		}
+		must(t, os.Remove(added))
+	}
+	table := filepath.Join(dir, "results.csv")
+	must(t, os.Rename(table, filepath.Join(t.TempDir(), "results.csv")))
+	must(t, os.Symlink(filepath.Join(dir, "certificate.html"), table))
+	if found := f.Check(); !errors.Is(found.Refused(), opening.ErrFileChanged) || !strings.Contains(found.String(), "results.csv is a link") {
 		t.Error(found)
 	}
-	must(t, os.Remove(filepath.Join(dir, "suspects", "004-pen1x.html")))
+	must(t, os.Remove(table))
+	must(t, f.Certify(&court, openingtest.Now))
+	if found := requester.OpenCourtFile(filepath.Join(dir, "nowhere")).Check(); !errors.Is(found.Refused(), opening.ErrFileMissing) || !strings.Contains(found.String(), "no such folder") {
+		t.Error(found)
+	}
 	other := openingtest.New(t, nil)
 	if found := f.Check(other.Bundle); !errors.Is(found.Refused(), opening.ErrOtherAnchor) {
 		t.Error(found)

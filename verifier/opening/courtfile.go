@@ -49,7 +49,7 @@ var (
 	ErrFileChanged = refusal.New(refusal.Denied, "opening.file_changed",
 		"a file of the folder is not the one that was saved, or not what the certificate says: do not rely on it; get another copy of the folder")
 	ErrFileAdded = refusal.New(refusal.Denied, "opening.file_added",
-		"a file lies among those that prove something and is none of them: do not rely on it, and keep notes elsewhere")
+		"a file lies in the folder that is none of its own, which the cause names: do not rely on it, and keep notes elsewhere")
 	ErrOtherAnchor = refusal.New(refusal.Denied, "opening.other_rules",
 		"nothing leads from the rules that you trust to those in the folder: the folder may be of another service, or be made up; name the bundles between them too, each with --bundle")
 )
@@ -73,6 +73,7 @@ type courtFile struct {
 	revealed Revealed
 	exhibits map[string]string // file by digest
 	digests  map[string]string // hex SHA-256 of what the certificate is made of, by name
+	others   []string          // all else that lies in the folder
 }
 
 func (f *courtFile) read(name string) ([]byte, error) {
@@ -99,13 +100,20 @@ func (f *courtFile) readJSON(name string, v any) error {
 	return err
 }
 
-// count notes the digests of all that a certificate is made of.
+// count notes the digests of all that a certificate is made of, and what else is there. What is
+// no file, such as a link, is never what was saved.
 func (f *courtFile) count() error {
 	f.digests, f.exhibits = make(map[string]string), make(map[string]string)
-	return fs.WalkDir(f, ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(f, ".", func(name string, d fs.DirEntry, err error) error {
 		dir := path.Dir(name)
-		if err != nil || d.IsDir() || dir != dirBundles && dir != DirExhibits && !slices.Contains([]string{FileSealed, FileDelivery, FileRevealed}, name) {
+		switch {
+		case err != nil || d.IsDir():
 			return err
+		case !d.Type().IsRegular():
+			return ErrFileChanged.Because(fmt.Errorf("%s is a link, or no file", name))
+		case dir != dirBundles && dir != DirExhibits && !slices.Contains([]string{FileSealed, FileDelivery, FileRevealed}, name):
+			f.others = append(f.others, name)
+			return nil
 		}
 		file, err := f.Open(name)
 		if err != nil {
@@ -122,6 +130,10 @@ func (f *courtFile) count() error {
 		}
 		return nil
 	})
+	if err != nil && refusal.Of(err) == nil {
+		err = ErrFileMissing.Because(err)
+	}
+	return err
 }
 
 // readRules reads the bundles, each of which must follow the one before it, endorsed by its
@@ -202,7 +214,7 @@ func (f *courtFile) restate() (*Opening, CourtCertificate, error) {
 func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time, inForce ...*policy.Bundle) (map[string][]byte, error) {
 	f := &courtFile{FS: folder}
 	if err := f.count(); err != nil {
-		return nil, ErrFileMissing.Because(err)
+		return nil, err
 	}
 	if err := f.readRules(); err != nil {
 		return nil, err
@@ -269,6 +281,10 @@ func (c *CourtCheck) step(err error, format string, args ...any) bool {
 func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	f, c := &courtFile{FS: folder}, &CourtCheck{Unknown: slices.Clone(unknown)}
 	defer func() { c.Holds = c.refused == nil }()
+	if _, err := fs.ReadDir(folder, "."); err != nil {
+		c.step(ErrFileMissing.Because(errors.New("there is no such folder, or it cannot be read")), "the folder is there")
+		return c
+	}
 	said, signed, err := f.statement()
 	c.Certificate = said
 	if !c.step(err, "the folder has a certificate") {
@@ -423,9 +439,8 @@ func (c *CourtCheck) derived(f *courtFile, s CourtCertificate, signed string) {
 			whole = c.step(err, "%s says what the certificate says", name)
 		}
 	}
-	sheets, _ := fs.ReadDir(f, suspectsFolder)
-	for _, sheet := range sheets {
-		if name := suspectsFolder + "/" + sheet.Name(); files[name] == nil {
+	for _, name := range f.others {
+		if files[name] == nil && name != FileRevocation {
 			whole = c.step(ErrFileAdded.Because(errors.New(name)), "%s belongs to the folder", name)
 		}
 	}

@@ -39,7 +39,7 @@ type Env struct {
 	// folder, or for a new one, without showing it. It ends with ctx.
 	Passphrase func(ctx context.Context, home string, fresh bool) ([]byte, error)
 	// Ask shows the person at the terminal a question, with what it is about, and returns the
-	// line that they type. It ends with ctx. nil: there is nobody to ask.
+	// line that they type, or the lines that they paste. It ends with ctx. nil: there is nobody to ask.
 	Ask   func(ctx context.Context, question string) (string, error)
 	Close func() // optional: gives back what Passphrase and Ask took
 }

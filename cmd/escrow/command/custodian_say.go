@@ -196,7 +196,7 @@ func (p *program) statementsFor(ctx context.Context, id string, by signer, revoc
 	if err != nil {
 		return nil, err
 	}
-	return custodian.Statements(id, "", said.Said, said.Absences, b), nil
+	return custodian.StatementsTo(a, id, said.Said, said.Absences, b), nil
 }
 
 // addText lets a decision come with reasons in words.

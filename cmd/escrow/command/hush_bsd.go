@@ -6,5 +6,6 @@ import "golang.org/x/sys/unix"
 
 const (
 	getTermios         = unix.TIOCGETA
+	setTermios         = unix.TIOCSETA
 	setTermiosAndFlush = unix.TIOCSETAF
 )

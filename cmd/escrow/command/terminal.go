@@ -76,7 +76,7 @@ func (t *terminal) ask(ctx context.Context, dir string, fresh bool) ([]byte, err
 }
 
 // question is Env.Ask: the answer is shown while it is typed, and nothing that was typed
-// before the question is one.
+// before the question is one. Of a pasted text it is all lines.
 func (t *terminal) question(ctx context.Context, question string) (string, error) {
 	fd, err := t.open()
 	if err != nil {
@@ -86,7 +86,13 @@ func (t *terminal) question(ctx context.Context, question string) (string, error
 		return "", errNoAnswers.Because(err)
 	}
 	fmt.Fprint(t.tty, question+": ")
-	line, err := t.typed(ctx, t.line)
+	line, err := t.typed(ctx, func() ([]byte, error) {
+		line, err := t.line()
+		if err == nil {
+			line = append(line, pasted(fd)...)
+		}
+		return line, err
+	})
 	if err != nil && ctx.Err() == nil {
 		err = errNoAnswers.Because(err)
 	}

@@ -150,12 +150,12 @@ func TestQuestionOnPTY(t *testing.T) {
 		return
 	}
 	env := System()
-	for _, question := range []string{"First", "Second"} {
+	for _, question := range []string{"First", "Second", "Third"} {
 		answer, err := env.Ask(context.Background(), question)
 		if err != nil {
 			os.Exit(1)
 		}
-		if _, err := os.Stdout.WriteString("heard " + strings.TrimSpace(answer) + "\n"); err != nil {
+		if _, err := os.Stdout.WriteString("heard " + strings.ReplaceAll(strings.TrimSpace(answer), "\n", " / ") + "\n"); err != nil {
 			os.Exit(1)
 		}
 	}
@@ -184,6 +184,9 @@ func TestQuestionsAtATerminal(t *testing.T) {
 			t.Errorf("what is typed is not shown: %s", p.seen.String())
 		}
 	}
+	p.until("Third: ")
+	p.typed("Threats were posted.\n\nThe second paragraph.\nThe last, without an end")
+	p.until("heard Threats were posted. /  / The second paragraph. / The last, without an end")
 	if err := <-ended; err != nil {
 		t.Errorf("%v: %s", err, p.seen.String())
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -119,14 +120,14 @@ func (d *interview) ask(ctx context.Context) error {
 		}
 		answer = strings.TrimRight(answer, "\r\n")
 		switch err := d.Answer(q, answer); {
-		case len(answer) >= maxTyped:
+		case slices.ContainsFunc(strings.Split(answer, "\n"), func(line string) bool { return len(line) >= maxTyped }):
 			before = "\nA terminal takes no more than that in one line: write the text into a file, and answer @FILE\n"
 		case errors.Is(err, policy.ErrAnswer):
 			before = "\n" + notTaken(err) + "\nYou typed: " + document.Visible(answer) + "\n"
 		case err != nil:
 			return err
 		default:
-			before, tries = "", 0
+			before, tries = taken(q, answer), 0
 			if err := d.save(); err != nil {
 				return err
 			}
@@ -163,6 +164,15 @@ func (d *interview) unanswered(ctx context.Context, q *policy.Question, wrong, e
 
 // notTaken is what is wrong with an answer, for a person.
 func notTaken(err error) string { return "That is no answer. " + shell.ProblemOf(err).Cause }
+
+// taken repeats an answer of several lines, of which a terminal shows no end.
+func taken(q *policy.Question, answer string) string {
+	lines := strings.Count(answer, "\n") + 1
+	if lines == 1 {
+		return ""
+	}
+	return fmt.Sprintf("\n%s: all %d lines were taken:\n%s\n", q.Name, lines, document.Visible(answer))
+}
 
 // inWords is a question as a person reads it.
 func inWords(q *policy.Question) string {
@@ -260,7 +270,7 @@ func warrantNew(p *program) *cobra.Command {
 	c.Long = "Asks, one question after the other, what makes a draft: pen names, platforms, digests and times are\n" +
 		"read from the evidence in the folder (*.jws, with the platform's files beside it), and what follows\n" +
 		"from the offence is taken from the bundle and shown. A list is answered by number, by id or by words\n" +
-		"that only one has; a long text is taken from a file with @FILE. A wrong answer is said, with an\n" +
+		"that only one has; a long text is pasted, all its lines, or taken from a file with @FILE. A wrong answer is said, with an\n" +
 		"example, and the others stay. Every answer is saved at once in OUT.answers, which its owner alone\n" +
 		"reads: after Ctrl-C the same command goes on from there. At the end the draft is checked as by escrow\n" +
 		"warrant check.\n\n" +

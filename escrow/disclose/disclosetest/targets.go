@@ -3,6 +3,7 @@ package disclosetest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -289,19 +290,49 @@ func stopped(t *testing.T, s Store) {
 
 // ruled: what is answered or dismissed moves nothing; what is upheld falls, and its leaf marks it.
 func ruled(t *testing.T, s Store) {
-	c, leaf := Order(t, policy.Production, 3)
-	c = file(t, s, c, leaf, Votes("bar", 0), Packs(0))
+	order := func() disclose.Case {
+		c, leaf := FirstOrder(t, 3)
+		return file(t, s, c, leaf, Shows, Tells(true), Votes("bar", 0), Packs(0))
+	}
+	c, other := order(), order()
+	objects := func(c disclose.Case, words string) [32]byte {
+		t.Helper()
+		must[struct{}](t)(struct{}{}, s.ObjectFor(t.Context(), c, 0, []byte(words), c.ApproveFrom))
+		return sha256.Sum256([]byte(words))
+	}
+	ruling := func(about disclose.Case, digest [32]byte, outcome, authority string, which ...int) (disclose.Case, proof.Leaf) {
+		w, leaf := About(t, policy.Ruling, about, authority, which...)
+		w.Warrant.Ruling = &policy.RulingOn{Digest: hex.EncodeToString(digest[:]), Outcome: outcome}
+		return w, leaf
+	}
 	rules := func(outcome, authority string, which ...int) proof.Leaf {
 		t.Helper()
-		w, leaf := About(t, policy.Ruling, c, authority, which...)
-		w.Warrant.Ruling = &policy.RulingOn{Digest: strings.Repeat("ab", 32), Outcome: outcome}
+		w, leaf := ruling(c, objects(c, outcome+fmt.Sprint(which)), outcome, authority, which...)
 		w = file(t, s, w, leaf)
 		return must[proof.Leaf](t)(proof.ParseLeaf(must[[][]byte](t)(s.Leaves(t.Context(), w.RecordedLeaf, w.RecordedLeaf+1))[0]))
 	}
+	elsewhere := objects(other, "of another case")
+	nothing := func(name string, digest [32]byte) {
+		t.Helper()
+		size := must[int64](t)(s.Size(t.Context()))
+		for _, outcome := range []string{policy.Upheld, policy.Dismissed} {
+			w, leaf := ruling(c, digest, outcome, c.Authority)
+			if _, err := s.File(t.Context(), w, leaf); !errors.Is(err, disclose.ErrNoObjection) {
+				t.Errorf("%s, %s: %v", name, outcome, err)
+			}
+		}
+		if n := must[int64](t)(s.Size(t.Context())); n != size {
+			t.Errorf("%s: a ruling on nothing is in the log", name)
+		}
+		c = stands(t, s, name, c, disclose.Released, out, waiting, waiting)
+	}
+	nothing("nobody objected", [32]byte{0xab})
+	nothing("an objection of another case", elsewhere)
 	if l := rules(policy.Dismissed, "superior"); l.Which != nil || l.Annuls() || *l.Case != c.RecordedLeaf {
 		t.Errorf("dismissed: %+v", l)
 	}
 	c = stands(t, s, "dismissed", c, disclose.Released, out, waiting, waiting)
+	nothing("ruled on already", sha256.Sum256([]byte(policy.Dismissed+"[]")))
 	if l := rules(policy.Upheld, c.Authority, 0, 1); l.Which.Count() != 2 || !l.Annuls() {
 		t.Errorf("upheld for two: %+v", l)
 	}
