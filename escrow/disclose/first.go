@@ -30,6 +30,10 @@ import (
 var ErrNoObjection = refusal.New(refusal.NotFound, "warrant.no_objection",
 	"no objection with that digest waits in this case: take the digest from escrow warrant objections CASE, and rule on each objection once")
 
+// ErrOtherPerson is of an objection that is upheld for others than who made it.
+var ErrOtherPerson = refusal.New(refusal.Invalid, "warrant.other_person",
+	"the ruling upholds an objection and does not name the pen name of who made it, which would stay open: nothing was recorded; escrow warrant objections CASE says which target objected; sign the ruling with that pen name among its targets, or with none, for all")
+
 // reachWithin is how long a mail server has to accept what tells a person of a notice.
 const reachWithin = 72 * time.Hour
 
