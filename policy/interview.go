@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -199,16 +200,23 @@ func (i *Interview) targets() (all []Target) {
 // Evidence says in lines what the evidence is about.
 func (i *Interview) Evidence() (lines []string) {
 	targets := i.targets()
-	lines = []string{fmt.Sprintf("The evidence is of %d posts by %d pen names.", len(i.about), len(targets))}
+	lines = []string{fmt.Sprintf("The evidence is of %s by %s.", counted(len(i.about), "post"), counted(len(targets), "pen name"))}
 	for n, t := range targets {
 		if n == 10 {
 			return append(lines, fmt.Sprintf("  … and %d more pen names", len(targets)-n))
 		}
 		first := i.about[slices.IndexFunc(i.about, func(p piece) bool { return p.digest == t.Evidence })].post
-		lines = append(lines, fmt.Sprintf("  %d  %s on %s: %d posts, the first on %s at %s", n+1, t.Pseudonym, t.Platform, 1+len(t.Further),
+		lines = append(lines, fmt.Sprintf("  %d  %s on %s: %s, the first on %s at %s", n+1, t.Pseudonym, t.Platform, counted(1+len(t.Further), "post"),
 			first.At.UTC().Format("2006-01-02 15:04 UTC"), document.Visible(first.URL)))
 	}
 	return lines
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // wrong says what is wrong with an answer, and shows a right one. It holds nothing of the answer.
@@ -287,6 +295,17 @@ func (q *Question) choice(answer string) (string, error) {
 	return "", q.wrong("several have these words: " + strings.Join(like, ", "))
 }
 
+// unreadable is why a file cannot be read, without its name.
+func unreadable(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is none of that name"
+	case errors.Is(err, fs.ErrPermission):
+		return "you may not read it"
+	}
+	return "it is no file, or too large"
+}
+
 // text is a question that is answered in words: typed, or @FILE.
 func (i *Interview) text(name, text, example string, max int, into *string) *Question {
 	q := &Question{Name: name, Text: text, Example: example}
@@ -294,7 +313,7 @@ func (i *Interview) text(name, text, example string, max int, into *string) *Que
 		if file, ok := strings.CutPrefix(answer, "@"); ok && max > 200 {
 			raw, err := i.Read(file)
 			if err != nil {
-				return q.wrong("the file cannot be read")
+				return q.wrong("the file cannot be read: " + unreadable(err))
 			}
 			answer = strings.TrimSpace(strings.ReplaceAll(string(document.Typed(raw)), "\r\n", "\n"))
 		}

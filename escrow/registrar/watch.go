@@ -48,7 +48,7 @@ func (s CaseStatus) Line() string {
 // waits says what waits for an authority, and the command for it.
 var waits = map[string]string{
 	WaitsRelease:    "it is released: whoever asked opens it with escrow warrant open",
-	WaitsObjection:  "somebody has objected: escrow warrant objections, then escrow warrant rule",
+	WaitsObjection:  "somebody has objected: escrow warrant objections shows when, and the words with the requester's delivery key (custodians read them too); then escrow warrant rule",
 	WaitsQuestion:   "a custodian has asked something: escrow warrant answer",
 	WaitsValidation: "it has to be validated, or it lapses: escrow warrant validate",
 }

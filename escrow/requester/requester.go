@@ -53,7 +53,7 @@ var ErrExhibits = refusal.New(refusal.Denied, "package.exhibits_refused",
 // ErrBarred is of targets whose use a higher court has forbidden after they were delivered:
 // the others are opened.
 var ErrBarred = refusal.New(refusal.Denied, "package.barred",
-	"a higher court has annulled the order for some of the targets, as the public log says: their names stay sealed and must not be used; delete what was opened of them before, and state that with escrow warrant deleted, if that is not done yet")
+	"a court has annulled the order for some of the targets, or upheld an objection, as the public log says: their names stay sealed and must not be used; delete what was opened of them before, and state that with escrow warrant deleted, if that is not done yet")
 
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
 // comes as a [SharesError].

@@ -40,7 +40,7 @@ var (
 	ErrNotLogged = refusal.New(refusal.Denied, "package.not_logged",
 		"nothing proves to this bundle that the public log holds this: nothing was opened or signed, and without that entry no honest custodian releases a share; fetch it again, and compare the bundle")
 	ErrAnnulled = refusal.New(refusal.Denied, "package.annulled",
-		"a higher court has annulled the order after names were delivered, as the public log says: nothing was opened, and whatever was opened before must not be used; delete it, and state that with escrow warrant deleted")
+		"a court has annulled the order, or upheld an objection to it, after names were delivered, as the public log says: nothing was opened, and whatever was opened before must not be used; delete it, and state that with escrow warrant deleted")
 	ErrLapsed = refusal.New(refusal.Denied, "package.lapsed",
 		"nobody validated this emergency order in time, so it has lapsed, as the public log says: nothing was opened, and whatever was opened before must not be used; delete it, and state that with escrow warrant deleted")
 	ErrNotValidated = refusal.New(refusal.Denied, "package.not_validated",

@@ -68,7 +68,7 @@ func logNotices(p *program) *cobra.Command {
 				text += fmt.Sprintf("\nnamed and not opened: the warrant is at log entry %v", found.Named)
 			}
 			if len(found.Annulled) > 0 {
-				text += fmt.Sprintf("\nannulled by a higher court, so that its use is forbidden: the warrant at log entry %v", found.Annulled)
+				text += fmt.Sprintf("\nannulled by a court, so that its use is forbidden: the warrant at log entry %v", found.Annulled)
 			}
 			if len(found.Lapsed) > 0 {
 				text += fmt.Sprintf("\nlapsed, because nobody validated the emergency, so that its use is forbidden: the warrant at log entry %v", found.Lapsed)

@@ -115,6 +115,8 @@ func toldText(c policy.Coded) string {
 type objection struct {
 	opening.Objection
 	Text string `json:"text,omitempty"` // with --key; empty: it was dropped, or is encrypted to another key
+
+	unread string // why it has no text, and who has the text
 }
 
 // objections are those of a case, read with the requester's identity if there is one.
@@ -124,6 +126,14 @@ func objections(ctx context.Context, r *registrar.Client, id, identity string) (
 		said := objection{Objection: o}
 		if identity != "" {
 			said.Text = exhibit.OpenText(o.Sealed, identity)
+		}
+		switch {
+		case len(o.Sealed) == 0:
+			said.unread = "the words were dropped, as all that is sealed of a case is in the end"
+		case identity == "":
+			said.unread = "the words are sealed: the requester opens them with --key, the delivery key of the warrant, and custodians read them in their review"
+		case said.Text == "":
+			said.unread = "the words could not be opened: this is not the delivery key of the warrant; custodians read them in their review"
 		}
 		said.Sealed = nil
 		all = append(all, said)
@@ -144,6 +154,9 @@ func (o objection) String() string {
 		what += ": nothing goes on before"
 	}
 	line := document.Printable(fmt.Sprintf("objection of %s, target %d, %s: %s; rule on it with --objection %s", by, o.Target+1, o.Day, what, o.Digest))
+	if o.unread != "" {
+		line += "\n  " + o.unread
+	}
 	if o.Text != "" {
 		line += "\n  " + strings.ReplaceAll(document.Visible(o.Text), "\n", "\n  ")
 	}

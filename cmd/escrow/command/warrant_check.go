@@ -244,8 +244,9 @@ func warrantCheck(p *program) *cobra.Command {
 		})
 	c.Long = "Checks a draft before it is signed, or a signed warrant before it is filed. All that is wrong is said\n" +
 		"at once, with its line and character: of a draft those of the file, of a signed one those of the JSON\n" +
-		"that it holds. Nothing is signed, and nothing is sent but the questions to --server: which rules are\n" +
-		"in force, and which platforms are registered. What could not be checked is said; and only the\n" +
+		"that it holds. Where the rules could not be asked yet, that is said: mend the faults, and check again.\n" +
+		"Nothing is signed, and nothing is sent but the questions to --server: which rules are in force, and\n" +
+		"which platforms are registered. What could not be checked is said; and only the\n" +
 		"registrar knows whether a warrant is on file already, and how many its authority has filed.\n\n" +
 		"--evidence takes files and folders; in a folder of evidence the exhibits are looked for too.\n" +
 		"Exit code 1 where something is wrong."

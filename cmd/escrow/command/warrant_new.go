@@ -51,6 +51,18 @@ func (d *interview) saved() string {
 	return d.out.File + ".answers"
 }
 
+// deliveryKey is the public key in a requester's file: of the key itself, or of what keygen printed.
+func deliveryKey(name string) (string, error) {
+	if raw, err := shell.ReadFile(name); err == nil && document.CheckDeliveryKey(string(document.Typed(raw))) == nil {
+		return string(document.Typed(raw)), nil
+	}
+	k, err := requester.ReadKey(name)
+	if err != nil {
+		return "", err
+	}
+	return k.Public(), nil
+}
+
 // begin reads folder, bundle and the answers that are saved.
 func (d *interview) begin() (err error) {
 	if d.Bundle, err = d.readBundle(d.bundle); err != nil {
@@ -60,16 +72,7 @@ func (d *interview) begin() (err error) {
 		return err
 	}
 	d.Now, d.Read = d.program.Now(), d.readFile
-	d.DeliveryKey = func(name string) (string, error) {
-		if raw, err := shell.ReadFile(name); err == nil && document.CheckDeliveryKey(string(document.Typed(raw))) == nil {
-			return string(document.Typed(raw)), nil
-		}
-		k, err := requester.ReadKey(name)
-		if err != nil {
-			return "", err
-		}
-		return k.Public(), nil
-	}
+	d.DeliveryKey = deliveryKey
 	answers := make(map[string]string)
 	raw, err := shell.ReadFile(d.saved())
 	switch {
@@ -224,13 +227,13 @@ func (d *interview) run(ctx context.Context) error {
 			said += " --earlier " + d.earlier()
 		}
 		said += "\nThen: escrow warrant file warrant.jws --evidence " + d.folder + " --server …"
-		if d.answers == "" {
-			os.Remove(d.saved())
-		}
-		return d.print(v, said)
+		said += "\nTo answer a question anew: the same command with --force --ask and its name; the answers are kept in " + d.saved()
 	}
 	if err := d.save(); err != nil {
 		return err
+	}
+	if len(v.Faults) == 0 {
+		return d.print(v, said)
 	}
 	for _, f := range v.Faults {
 		if name := policy.QuestionOf(policy.Fault{At: f.Field}); name != "" {
@@ -273,7 +276,8 @@ func warrantNew(p *program) *cobra.Command {
 		"that only one has; a long text is pasted, all its lines, or taken from a file with @FILE. A wrong answer is said, with an\n" +
 		"example, and the others stay. Every answer is saved at once in OUT.answers, which its owner alone\n" +
 		"reads: after Ctrl-C the same command goes on from there. At the end the draft is checked as by escrow\n" +
-		"warrant check.\n\n" +
+		"warrant check, and the answers stay: with --force --ask NAME one is given anew, and the draft is made\n" +
+		"again. Remove them once the warrant is filed.\n\n" +
 		"--answers takes and keeps the answers in a file of your own, for a program or another case:\n\n" +
 		`  {"kind": "production", "authority": "county-court", "offence": "threats-to-kill", "file_number": "TC 118 of 2026", …}`
 	c.Flags().StringVar(&d.folder, "dir", ".", "folder with the evidence and the exhibits")

@@ -121,8 +121,8 @@ func TestNewWarrant(t *testing.T) {
 	if info, err := os.Stat(c.path("draft.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info, err)
 	}
-	if _, err := os.Stat(c.path("draft.json.answers")); !os.IsNotExist(err) {
-		t.Error("the answers to what is done are still there:", err)
+	if info, err := os.Stat(c.path("draft.json.answers")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error("the answers are gone, or others read them:", err)
 	}
 	if !strings.Contains(c.asked[0], "The evidence is of 4 posts by 2 pen names.") {
 		t.Error(c.asked[0])
@@ -155,6 +155,24 @@ func TestNewWarrant(t *testing.T) {
 		len(c.asked), typed, time.Since(began).Round(time.Millisecond))
 	if n := len(c.asked); n > 15 {
 		t.Errorf("%d questions", n)
+	}
+}
+
+// A good draft is corrected by its questions, and what is pasted is taken whole and shown.
+func TestNewWarrantIsCorrectedByItsQuestions(t *testing.T) {
+	c := newClerk(t)
+	if out, errs, code := c.run(t.Context(), from(c.answers()), newArgs...); code != 0 || !strings.Contains(out, "the answers are kept in "+c.path("draft.json.answers")) {
+		t.Fatal(code, out, errs)
+	}
+	c.asked = nil
+	answers := map[string]string{"grounds": "Threats were posted.\n\nThe second paragraph.\nThe last.\n", "necessity": "None."}
+	out, errs, code := c.run(t.Context(), from(answers), with("--force", "--ask", "grounds", "--ask", "necessity")...)
+	if code != 0 || len(c.asked) != 2 || !strings.Contains(c.asked[1], "grounds: all 4 lines were taken:\nThreats were posted.\n\nThe second paragraph.\nThe last.") {
+		t.Fatal(code, out, errs, c.asked)
+	}
+	draft, err := os.ReadFile(c.path("draft.json"))
+	if err != nil || !strings.Contains(string(draft), `Threats were posted.\n\nThe second paragraph.\nThe last.`) || !strings.Contains(string(draft), "DS R. Amari") {
+		t.Errorf("%v: %s", err, draft)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 )
 
 func warrantRedeliver(p *program) *cobra.Command {
@@ -20,6 +21,13 @@ func warrantRedeliver(p *program) *cobra.Command {
 			}
 			if err := require([2]string{"delivery-key", to}, [2]string{"grounds", why}); err != nil {
 				return err
+			}
+			if document.CheckDeliveryKey(to) != nil {
+				public, err := deliveryKey(to)
+				if err != nil {
+					return err
+				}
+				to = public
 			}
 			k, done, err := f.open(ctx, p)
 			if err != nil {
@@ -49,7 +57,7 @@ func warrantRedeliver(p *program) *cobra.Command {
 		"It must be filed before that order expires. If the old key may be in other hands and nothing was released yet,\n" +
 		"withdraw the old order too, once this one is filed. For an emergency or a link sign a new order."
 	f.add(c)
-	c.Flags().StringVar(&to, "delivery-key", "", "the new key: what escrow warrant keygen printed for the requester")
+	c.Flags().StringVar(&to, "delivery-key", "", "the new key: what escrow warrant keygen printed for the requester, or a file with it")
 	c.Flags().StringVar(&name, "requester", "", "the new requester's name, of the same organisation (default: as in the warrant)")
 	c.Flags().StringVar(&why, "grounds", "", "why the key is replaced")
 	return c
