@@ -71,6 +71,10 @@ func (b *Bundle) compileAlternate(c Custodian, a Alternate, owners keyOwners) er
 	case slices.ContainsFunc(b.Authorities, func(o Authority) bool { return taken(b.organisationOf(o)) }),
 		slices.ContainsFunc(b.Custodians, func(o Custodian) bool { return o.ID != c.ID && taken(b.bodyOf(o)) }):
 		return ErrBundleAlternates.Because(errors.New("the organisation is that of an authority, or of another custodian"))
+	case slices.ContainsFunc(b.Custodians, func(o Custodian) bool {
+		return o.ID != c.ID && slices.ContainsFunc(o.Alternates, func(other Alternate) bool { return taken(other.OrganisationID) })
+	}): // or one body could answer in many seats
+		return ErrBundleAlternates.Because(errors.New("the organisation is that of an alternate of another custodian"))
 	}
 	key, err := document.ParseSigner(a.Key)
 	if err != nil {

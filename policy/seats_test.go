@@ -88,6 +88,12 @@ func TestSeatsRefused(t *testing.T) {
 		"of an authority": {ErrBundleAlternates, func(b *Bundle) {
 			b.Custodians[0].Alternates[0].OrganisationID = b.Authorities[0].OrganisationID
 		}},
+		"of one organisation in two seats": {ErrBundleAlternates, func(b *Bundle) {
+			b.Organisations = append(b.Organisations, Organisation{ID: "agency", Name: "Agency of Stand-Ins"})
+			b.Custodians[0].Alternates[0].OrganisationID = "agency"
+			b.Custodians[1].Alternates = []Alternate{alternate(t, "bela", b.Custodians[1])}
+			b.Custodians[1].Alternates[0].OrganisationID = "agency"
+		}},
 		"of no organisation": {ErrBundleOrganisation, func(b *Bundle) { b.Custodians[0].Alternates[0].OrganisationID = "nowhere" }},
 		"five alternates": {ErrBundleAlternates, func(b *Bundle) {
 			for _, id := range []string{"a1", "a2", "a3", "a4"} {

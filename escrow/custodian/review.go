@@ -210,7 +210,7 @@ func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle,
 	if r.shown, err = shownIn(f, w.Requester.DeliveryKey); err != nil {
 		return nil, err
 	}
-	if r.Objections, err = c.objections(f); err != nil {
+	if r.Objections, err = c.objections(f, since); err != nil {
 		return nil, err
 	}
 	if r.failed = r.judge(at); r.failed != nil {

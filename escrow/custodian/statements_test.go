@@ -153,6 +153,22 @@ func TestAnAlternateNamesWhyTheyAnswer(t *testing.T) {
 	}
 }
 
+// rules is a ruling of the court on something said in a case, signed with a key of somebody.
+func rules(t *testing.T, w *openingtest.World, f opening.CaseFile, key, digest, outcome, grounds string) string {
+	t.Helper()
+	d, err := policy.FollowUp(policy.Ruling, f.Submission.Warrant, &w.Bundle.Authorities[0], grounds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Ruling = &policy.RulingOn{Digest: digest, Outcome: outcome}
+	d.Complete(w.Bundle, [16]byte{1}, openingtest.Now)
+	signed, err := policy.SignWarrant(w.Key(key), *d)
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+	return signed
+}
+
 // A question is bound to its case, and only its own court's answer to it is shown.
 func TestAnAnswerIsTheCourtsToThatQuestion(t *testing.T) {
 	v, w := seated(t, nil)
@@ -162,27 +178,16 @@ func TestAnAnswerIsTheCourtsToThatQuestion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
-	court := w.Bundle.Authorities[0]
-	answer := func(by policy.Authority, key, digest, outcome string) string {
-		d, err := policy.FollowUp(policy.Ruling, f.Submission.Warrant, &by, "The first one.")
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Ruling = &policy.RulingOn{Digest: digest, Outcome: outcome}
-		d.Complete(w.Bundle, [16]byte{1}, at)
-		signed, err := policy.SignWarrant(w.Key(key), *d)
-		if err != nil {
-			t.Fatal(err, errors.Unwrap(err))
-		}
-		return signed
+	answer := func(key, digest, outcome string) string {
+		return rules(t, w, f, key, digest, outcome, "The first one.")
 	}
 	digest := opening.StatementDigest(asked)
 	for name, x := range map[string]struct{ answer, want string }{
 		"no answer":           {"", ""},
-		"the court's":         {answer(court, court.ID, digest, policy.Answered), "The first one."},
-		"to another question": {answer(court, court.ID, strings.Repeat("a", 64), policy.Answered), ""},
-		"to an objection":     {answer(court, court.ID, digest, policy.Dismissed), ""},
-		"signed by another":   {answer(court, "alba", digest, policy.Answered), ""},
+		"the court's":         {answer("court", digest, policy.Answered), "The first one."},
+		"to another question": {answer("court", strings.Repeat("a", 64), policy.Answered), ""},
+		"to an objection":     {answer("court", digest, policy.Dismissed), ""},
+		"signed by another":   {answer("alba", digest, policy.Answered), ""},
 	} {
 		shown := Statements(f.Case, f.Submission.Warrant, []opening.Said{{Signed: asked, Answer: x.answer}}, nil, w.Bundle)
 		if len(shown) != 1 || shown[0].Answer != x.want || shown[0].Text != "Which post is meant?" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
@@ -20,54 +21,63 @@ func TestCustodiansHoldTheDaysToObject(t *testing.T) {
 	v, w := seated(t, nil)
 	unsecret := func(w *policy.Warrant) { w.Secrecy = policy.Secrecy{Ends: w.IssuedAt} }
 	c, other := w.File(1, 1, unsecret), w.File(1, 1, unsecret)
-	told := func(recorded int64, daysAgo int, reached bool) *opening.LoggedLeaf {
-		l := c.Prove(c.Append(proof.ToldLeaf(openingtest.Now.AddDate(0, 0, -daysAgo), recorded, reached)))
+	told := func(recorded int64, on time.Time, reached bool) *opening.LoggedLeaf {
+		l := c.Prove(c.Append(proof.ToldLeaf(on, recorded, reached)))
 		return &l
 	}
-	unread := func(f *opening.CaseFile, suspends bool, outcome string, words string) {
+	at := openingtest.Now
+	last, over := at.AddDate(0, 0, 10), at.AddDate(0, 0, 11)
+	objected := func(f *opening.CaseFile, day time.Time, suspends bool, words string) *opening.Objection {
 		sealed, err := exhibit.SealText(w.Bundle.Recipients(), words)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sum := sha256.Sum256(sealed)
-		f.Objections = append(f.Objections, opening.Objection{Day: "2026-03-03", Suspends: suspends, Outcome: outcome, Digest: hex.EncodeToString(sum[:]), Sealed: sealed})
+		f.Told = told(c.Recorded, at, true)
+		f.Objections = append(f.Objections, opening.Objection{Day: proof.Day(day), Suspends: suspends, Digest: hex.EncodeToString(sum[:]), Sealed: sealed})
+		return &f.Objections[0]
+	}
+	ruled := func(f *opening.CaseFile, about opening.CaseFile, key, outcome string) *opening.Objection {
+		o := objected(f, at, true, "Not true.")
+		o.Outcome, o.RuledOn = outcome, proof.Day(at)
+		o.Ruling = rules(t, w, about, key, o.Digest, policy.Dismissed, "The post is a threat.")
+		return o
 	}
 	for name, row := range map[string]struct {
+		at    time.Time
 		edit  func(*opening.CaseFile)
 		says  string
 		fails error // of the review
 		first error // of an approval
 	}{
-		"nobody was told":    {func(*opening.CaseFile) {}, "were not yet: they will have 10 days", nil, policy.ErrNoticePeriod},
-		"on the last day":    {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 10, true) }, "the persons were told on", nil, policy.ErrNoticePeriod},
-		"when they are over": {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 11, true) }, "the persons were told on", nil, nil},
-		"not reached":        {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 11, false) }, "NOT REACHED", nil, nil},
-		"of another case":    {func(f *opening.CaseFile) { f.Told = told(other.Recorded, 11, true) }, "", ErrCaseMismatch, nil},
-		"a leaf of other kind": {func(f *opening.CaseFile) {
-			l := c.Prove(c.Append(proof.ObjectedLeaf(openingtest.Now, c.Recorded)))
+		"nobody was told":          {over, func(*opening.CaseFile) {}, "were not yet: they will have 10 days", nil, policy.ErrNoticePeriod},
+		"on the last day":          {last, func(f *opening.CaseFile) { f.Told = told(c.Recorded, at, true) }, "the persons were told on", nil, policy.ErrNoticePeriod},
+		"when they are over":       {over, func(f *opening.CaseFile) { f.Told = told(c.Recorded, at, true) }, "the persons were told on", nil, nil},
+		"not reached":              {over, func(f *opening.CaseFile) { f.Told = told(c.Recorded, at, false) }, "NOT REACHED", nil, nil},
+		"of another case":          {over, func(f *opening.CaseFile) { f.Told = told(other.Recorded, at, true) }, "", ErrCaseMismatch, nil},
+		"before it was recorded":   {over, func(f *opening.CaseFile) { f.Told = told(c.Recorded, at.AddDate(0, 0, -1), true) }, "", ErrCaseMismatch, nil},
+		"long before, to be early": {at, func(f *opening.CaseFile) { f.Told = told(c.Recorded, at.AddDate(0, 0, -11), true) }, "", ErrCaseMismatch, nil},
+		"a leaf of other kind": {over, func(f *opening.CaseFile) {
+			l := c.Prove(c.Append(proof.ObjectedLeaf(at, c.Recorded)))
 			f.Told = &l
 		}, "", ErrCaseMismatch, nil},
-		"under an objection": {func(f *opening.CaseFile) {
-			f.Told = told(c.Recorded, 11, true)
-			unread(f, true, "", "It is true.")
-		}, "It is true.", nil, policy.ErrObjection},
-		"a late one": {func(f *opening.CaseFile) {
-			f.Told = told(c.Recorded, 11, true)
-			unread(f, false, "", "Too late.")
-		}, "Too late.", nil, nil},
-		"one that was dismissed": {func(f *opening.CaseFile) {
-			f.Told = told(c.Recorded, 11, true)
-			unread(f, true, policy.Dismissed, "Not true.")
-		}, "a court has ruled: dismissed", nil, nil},
-		"words of another": {func(f *opening.CaseFile) {
-			f.Told = told(c.Recorded, 11, true)
-			unread(f, false, "", "Mine.")
-			f.Objections[0].Sealed[0] ^= 1
-		}, "its text cannot be read", nil, nil},
+		"under an objection":          {over, func(f *opening.CaseFile) { objected(f, at, true, "It is true.") }, "It is true.", nil, policy.ErrObjection},
+		"in time, and said to be not": {over, func(f *opening.CaseFile) { objected(f, last, false, "In time.") }, "nothing goes on before", nil, policy.ErrObjection},
+		"a late one":                  {over, func(f *opening.CaseFile) { objected(f, over, false, "Too late.") }, "Too late.", nil, nil},
+		"dismissed":                   {over, func(f *opening.CaseFile) { ruled(f, *f, "court", policy.Dismissed) }, "The post is a threat.", nil, nil},
+		"dismissed, the service says": {over, func(f *opening.CaseFile) { ruled(f, *f, "court", policy.Dismissed).Ruling = "" }, "shows no ruling", nil, policy.ErrObjection},
+		"dismissed, by nobody's key":  {over, func(f *opening.CaseFile) { ruled(f, *f, "alba", policy.Dismissed) }, "shows no ruling", nil, policy.ErrObjection},
+		"dismissed in another case":   {over, func(f *opening.CaseFile) { ruled(f, other.CaseFile(), "court", policy.Dismissed) }, "shows no ruling", nil, policy.ErrObjection},
+		"not as the court ruled":      {over, func(f *opening.CaseFile) { ruled(f, *f, "court", policy.Upheld) }, "shows no ruling", nil, policy.ErrObjection},
+		"a ruling on another": {over, func(f *opening.CaseFile) {
+			o := ruled(f, *f, "court", policy.Dismissed)
+			*o = opening.Objection{Day: o.Day, Suspends: true, Outcome: o.Outcome, Ruling: o.Ruling, RuledOn: o.RuledOn, Digest: strings.Repeat("ab", 32)}
+		}, "shows no ruling", nil, policy.ErrObjection},
+		"words of another": {over, func(f *opening.CaseFile) { objected(f, over, false, "Mine.").Sealed[0] ^= 1 }, "its text cannot be read", nil, nil},
 	} {
 		f := c.CaseFile()
 		row.edit(&f)
-		r, err := v.open("alba").Review(f.Case, f, v.since, openingtest.Now)
+		r, err := v.open("alba").Review(f.Case, f, v.since, row.at)
 		if !errors.Is(err, row.fails) || r == nil {
 			t.Errorf("%s: %v because %v", name, err, errors.Unwrap(err))
 			continue
@@ -75,8 +85,8 @@ func TestCustodiansHoldTheDaysToObject(t *testing.T) {
 		if !strings.Contains(r.String(), row.says) || row.fails == nil && !errors.Is(r.first, row.first) {
 			t.Errorf("%s: %v\n%s", name, r.first, r)
 		}
-		if row.first != nil && !errors.Is(r.Approvable(openingtest.Now), row.first) {
-			t.Errorf("%s can be approved: %v", name, r.Approvable(openingtest.Now))
+		if row.first != nil && !errors.Is(r.Approvable(row.at), row.first) {
+			t.Errorf("%s can be approved: %v", name, r.Approvable(row.at))
 		}
 	}
 }

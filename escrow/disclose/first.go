@@ -30,6 +30,10 @@ import (
 var ErrNoObjection = refusal.New(refusal.NotFound, "warrant.no_objection",
 	"no objection with that digest waits in this case: take the digest from escrow warrant objections CASE, and rule on each objection once")
 
+// ErrOtherPerson is of an objection that is upheld for others than who made it.
+var ErrOtherPerson = refusal.New(refusal.Invalid, "warrant.other_person",
+	"the ruling upholds an objection and does not name the pen name of who made it, which would stay open: nothing was recorded; escrow warrant objections CASE says which target objected; sign the ruling with that pen name among its targets, or with none, for all")
+
 // reachWithin is how long a mail server has to accept what tells a person of a notice.
 const reachWithin = 72 * time.Hour
 
@@ -57,10 +61,13 @@ type Objection struct {
 	Ruling  int64  // recorded leaf of the ruling
 }
 
-// Objected is an objection with what was encrypted; nil once it was dropped.
+// Objected is an objection with what was encrypted, nil once it was dropped, and the ruling on
+// it: the day on which that was recorded, YYYY-MM-DD, and as it was filed.
 type Objected struct {
 	Objection
-	Sealed []byte
+	Sealed  []byte
+	RuledOn string
+	Ruled   *policy.Submission // nil: none is
 }
 
 // waits reports whether the objection keeps its case from going on.
@@ -249,13 +256,25 @@ func (c *Case) Told(b *policy.Bundle, target int) policy.Told {
 const MaxObjectionTexts = 128
 
 // Objections returns what was objected in a case. The words are encrypted to custodians and
-// the requester.
+// the requester, and those of rulings are not there.
 func (r *Registrar) Objections(ctx context.Context, id string) ([]opening.Objection, error) {
+	shown, err := r.ruledObjections(ctx, id)
+	for i := range shown {
+		shown[i].Ruling, shown[i].RuledOn, shown[i].Revocation = "", "", nil
+	}
+	return shown, err
+}
+
+// ruledObjections are those of a case, with the rulings of courts.
+func (r *Registrar) ruledObjections(ctx context.Context, id string) ([]opening.Objection, error) {
 	all, err := r.Cases.Objections(ctx, id)
 	shown := make([]opening.Objection, len(all))
 	for i, o := range all {
 		shown[i] = opening.Objection{Target: o.Target, Lawyer: o.Lawyer, Day: o.Day.Format(time.DateOnly), Suspends: o.Suspends,
-			Digest: hexDigest(o.Digest), Outcome: o.Outcome, Sealed: o.Sealed}
+			Digest: hexDigest(o.Digest), Outcome: o.Outcome, Sealed: o.Sealed, RuledOn: o.RuledOn}
+		if o.Ruled != nil {
+			shown[i].Ruling, shown[i].Revocation = o.Ruled.Warrant, o.Ruled.Revocation
+		}
 	}
 	return shown, err
 }
@@ -311,7 +330,7 @@ func (r *Registrar) shownFirst(ctx context.Context, c Case, f *opening.CaseFile)
 		f.Told = &leaf
 	}
 	if len(c.Objections) > 0 {
-		f.Objections, err = r.Objections(ctx, c.ID)
+		f.Objections, err = r.ruledObjections(ctx, c.ID)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package disclose_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"testing"
@@ -120,6 +121,14 @@ func TestAnObjectionIsLoggedOnceAndKeepsTheCase(t *testing.T) {
 	}
 	if what(opening.DeadlineSecrecy) {
 		t.Error("secrecy ends of what the persons were told of first")
+	}
+	ruling, leaf := disclosetest.About(t, policy.Ruling, c, c.Authority)
+	ruling.Warrant.Ruling = &policy.RulingOn{Digest: hex.EncodeToString(got.Objections[0].Digest[:]), Outcome: policy.Dismissed}
+	if _, err := store.File(ctx, ruling, leaf); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := r.Objections(ctx, c.ID); err != nil || o[0].Outcome != policy.Dismissed || o[0].Ruling != "" || o[0].Revocation != nil {
+		t.Errorf("who knows the id alone reads what a court says: %+v, %v", o, err)
 	}
 	if _, err := r.Coded(ctx, "no-such-code"); !errors.Is(err, policy.ErrNoNotice) {
 		t.Error(err)

@@ -48,6 +48,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		if err != nil {
 			return Change{}, leaf, err
 		}
+		if !c.frees(by, which) {
+			return Change{}, leaf, ErrOtherPerson
+		}
 		if len(by.named()) > 0 && policy.KindOf(by.Kind).Part || by.Kind == policy.Ruling {
 			leaf.Which = c.marks(func(i int) bool { return slices.Contains(which, i) })
 		}
@@ -90,6 +93,17 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		}
 	}
 	return ch, leaf, nil
+}
+
+// frees reports whether by, if it upholds an objection in this case, ends the target of who
+// objected: it is among which.
+func (c *Case) frees(by Case, which []int) bool {
+	if by.Warrant == nil || by.Warrant.Ruling == nil {
+		return true
+	}
+	return !slices.ContainsFunc(c.Objections, func(o Objection) bool {
+		return hexDigest(o.Digest) == by.Warrant.Ruling.Digest && !slices.Contains(which, o.Target)
+	})
 }
 
 // leaves reports whether something of the case is left, or was delivered, besides those

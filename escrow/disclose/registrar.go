@@ -165,7 +165,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 }
 
 // notFiled is why a warrant that the rules allow is not recorded, as the store finds it.
-var notFiled = []error{ErrNoEarlier, ErrTooLate, ErrDailyNumber, ErrOver, ErrOtherTargets, ErrShorter, ErrValidated, ErrLapsed, ErrNoQuestion, ErrNoObjection}
+var notFiled = []error{ErrNoEarlier, ErrTooLate, ErrDailyNumber, ErrOver, ErrOtherTargets, ErrShorter, ErrValidated, ErrLapsed, ErrNoQuestion, ErrNoObjection, ErrOtherPerson}
 
 // filed counts what was filed before for the authority and the requester of a warrant; nil
 // if it cannot be read.

@@ -159,12 +159,36 @@ func (s Cases) Objections(ctx context.Context, id string) ([]disclose.Objected, 
 			texts[[2]int{target, n}] = append([]byte(nil), sealed...)
 			return nil
 		})
+		if err != nil {
+			return err
+		}
+		ruled, err := rulings(ctx, conn, id)
 		for _, o := range c.Objections {
-			all = append(all, disclose.Objected{Objection: o, Sealed: texts[[2]int{o.Target, o.N}]})
+			said := ruled[o.Ruling] // of none there is none
+			said.Objection, said.Sealed = o, texts[[2]int{o.Target, o.N}]
+			all = append(all, said)
 		}
 		return err
 	})
 	return all, err
+}
+
+// rulings are those on objections in a case, by their leaf.
+func rulings(ctx context.Context, conn *pgxpool.Conn, id string) (map[int64]disclose.Objected, error) {
+	rows, err := conn.Query(ctx, `SELECT r.recorded_leaf, r.submission, convert_from(g.leaf, 'UTF8')::json ->> 'day'
+		FROM objections o JOIN cases r ON r.recorded_leaf = o.ruling JOIN log_leaves g ON g.index = o.ruling WHERE o.case_id = $1`, id)
+	if err != nil {
+		return nil, err
+	}
+	ruled := make(map[int64]disclose.Objected)
+	var leaf int64
+	var submission []byte
+	var day string
+	_, err = pgx.ForEachRow(rows, []any{&leaf, &submission, &day}, func() error {
+		ruled[leaf] = disclose.Objected{RuledOn: day, Ruled: new(policy.Submission)}
+		return json.Unmarshal(submission, ruled[leaf].Ruled)
+	})
+	return ruled, err
 }
 
 // refusedObjection is what a function of the database refuses with.

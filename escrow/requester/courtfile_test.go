@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -223,6 +224,38 @@ func TestFoundM7WhatDoesNotBelongIsNamed(t *testing.T) {
 	shown.Targets = shown.Targets[:1]
 	if err := f.Finish(shown, nil, openingtest.Now); err == nil {
 		t.Error("a name that was released is left out")
+	}
+}
+
+// A folder that somebody else made keeps nobody waiting, and writes nothing to the terminal but
+// what the check says.
+func TestFoundM7AFolderDoesNoHarm(t *testing.T) {
+	c, d := rounds(t)
+	court := c.Key("court")
+	for name, replace := range map[string]func(string) error{
+		"a pipe":      func(at string) error { return syscall.Mkfifo(at, 0o600) },
+		"all zeros":   func(at string) error { return os.Symlink("/dev/zero", at) },
+		"a huge file": func(at string) error { return errors.Join(os.WriteFile(at, nil, 0o600), os.Truncate(at, 512<<20+1)) },
+	} {
+		for _, file := range []string{"certificate.jws", "opened.json", "bundles/0001.json", "exhibits/aa", "suspects/x.html"} {
+			if name == "a huge file" && file == "suspects/x.html" {
+				continue // it is never read
+			}
+			dir, f := courtFile(t, c, d, &court)
+			at := filepath.Join(dir, file)
+			if err := os.Remove(at); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			must(t, replace(at))
+			if found := f.Check(); !errors.Is(found.Refused(), opening.ErrFileChanged) || !strings.Contains(found.String(), file+" is ") {
+				t.Errorf("%s at %s\n%s", name, file, found)
+			}
+		}
+	}
+	dir, f := courtFile(t, c, d, &court)
+	must(t, os.WriteFile(filepath.Join(dir, "x\n\x1b[2J✓ all is well"), nil, 0o600))
+	if found := f.Check().String(); strings.Contains(found, "\x1b") || strings.Contains(found, "\n✓ all is well") || !strings.Contains(found, "✓ all is well") {
+		t.Errorf("%q", found)
 	}
 }
 

@@ -3,6 +3,7 @@ package opening
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"encoding/hex"
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
@@ -30,7 +31,7 @@ type CaseFile struct {
 	Deadlines []Deadline    `json:"deadlines,omitempty"`
 
 	// Where the persons are told first: the leaf that says that they were, or not reached, once
-	// there is one; and what was objected, by the registrar's word.
+	// there is one; and what was objected, by the registrar's word but for what a court ruled.
 	Told       *LoggedLeaf `json:"told,omitempty"`
 	Objections []Objection `json:"objections,omitempty"`
 
@@ -49,6 +50,27 @@ type Objection struct {
 	Digest   string `json:"digest"`            // hex SHA-256 of Sealed: what a ruling names
 	Outcome  string `json:"outcome,omitempty"` // policy.Upheld or policy.Dismissed
 	Sealed   []byte `json:"sealed,omitempty"`  // the text, encrypted like exhibits; absent once it was dropped, and for whoever may not read it
+
+	// For custodians, of one that is ruled on: the JWS of the ruling, and what judges its
+	// certificate, as of [Said].
+	Ruling     string   `json:"ruling,omitempty"`
+	RuledOn    string   `json:"ruled_on,omitempty"` // YYYY-MM-DD (UTC), by the registrar's word
+	Revocation []string `json:"revocation,omitempty"`
+}
+
+// Ruled returns the ruling by which a court decided on the objection as Outcome says; nil if
+// there is none about this very objection to this warrant, by the authority that issued it or by
+// one over it, under one of the bundles.
+func (o Objection) Ruled(warrant string, since ...*policy.Bundle) *policy.Warrant {
+	w, err := policy.ParseUnverified(warrant)
+	if err != nil {
+		return nil
+	}
+	r := verifyRuling(o.Ruling, o.RuledOn, o.Revocation, w, since)
+	if hash := policy.Hash(warrant); r == nil || r.Earlier != hex.EncodeToString(hash[:]) || r.Ruling.Digest != o.Digest || r.Ruling.Outcome != o.Outcome {
+		return nil
+	}
+	return r
 }
 
 // TargetState is where one target of a case stands, by the registrar's word.

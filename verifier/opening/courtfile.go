@@ -18,6 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -76,13 +77,31 @@ type courtFile struct {
 	others   []string          // all else that lies in the folder
 }
 
-func (f *courtFile) read(name string) ([]byte, error) {
-	file, err := f.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+// open opens a file of the folder. What is none, such as a link or a pipe that never ends, is
+// never what was saved, and is not opened.
+func (f *courtFile) open(name string) (fs.File, error) {
+	info, err := fs.Lstat(f.FS, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrFileMissing.Because(errors.New(name))
+	case err != nil:
+		return nil, ErrFileMissing.Because(err)
+	case !info.Mode().IsRegular():
+		return nil, ErrFileChanged.Because(fmt.Errorf("%s is a link, or no file", name))
+	case info.Size() > maxFile:
+		return nil, ErrFileChanged.Because(fmt.Errorf("%s is larger than 512 MiB", name))
 	}
+	file, err := f.Open(name)
 	if err != nil {
 		return nil, ErrFileMissing.Because(err)
+	}
+	return file, nil
+}
+
+func (f *courtFile) read(name string) ([]byte, error) {
+	file, err := f.open(name)
+	if err != nil {
+		return nil, err
 	}
 	defer file.Close()
 	b, err := io.ReadAll(io.LimitReader(file, maxFile))
@@ -115,13 +134,13 @@ func (f *courtFile) count() error {
 			f.others = append(f.others, name)
 			return nil
 		}
-		file, err := f.Open(name)
+		file, err := f.open(name)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
 		sum := sha256.New()
-		if _, err := io.Copy(sum, file); err != nil {
+		if _, err := io.Copy(sum, io.LimitReader(file, maxFile)); err != nil {
 			return err
 		}
 		f.digests[name] = hex.EncodeToString(sum.Sum(nil))
@@ -342,11 +361,11 @@ func (f *courtFile) statement() (s *CourtCertificate, signed string, err error) 
 	switch {
 	case err == nil:
 		signed = strings.TrimSpace(string(raw))
-		document, err := certificateFormat.Open(signed)
+		opened, err := certificateFormat.Open(signed)
 		if err != nil {
 			return nil, "", err
 		}
-		s, err = readCertificate(document.Payload)
+		s, err = readCertificate(opened.Payload)
 		return s, signed, err
 	case !errors.Is(err, ErrFileMissing):
 		return nil, "", err
@@ -449,10 +468,13 @@ func (c *CourtCheck) derived(f *courtFile, s CourtCertificate, signed string) {
 	}
 }
 
-// String is for a person at a terminal.
+// String is for a person at a terminal. What a folder says of itself cannot write a line of its
+// own.
 func (c *CourtCheck) String() string {
 	var b strings.Builder
+	line := strings.NewReplacer("\n", "\uFFFD")
 	for _, s := range c.Steps {
+		s.Says, s.Cause = line.Replace(s.Says), line.Replace(s.Cause)
 		switch {
 		case s.Code != "":
 			fmt.Fprintf(&b, "✗ %s: %s", s.Says, s.Code)
@@ -470,5 +492,5 @@ func (c *CourtCheck) String() string {
 	for _, s := range c.Unknown {
 		b.WriteString("  " + s + "\n")
 	}
-	return b.String()
+	return document.Printable(b.String())
 }

@@ -416,10 +416,17 @@ type ToldFirst struct {
 	Reached bool
 }
 
-// CheckTold verifies the leaf that says so of the persons of the case recorded at that index,
-// who have so many days to object.
-func CheckTold(logs []*proof.Log, l LoggedLeaf, recorded int64, noticeDays int) (ToldFirst, error) {
-	leaf, _, err := checkLeaf(logs, l, proof.KindTold, &recorded)
+// CheckTold verifies the leaf that says so of the persons of a case, of which recorded is a
+// leaf that was verified before ([CheckRecorded]), and who have so many days to object. Nobody
+// is told before that.
+func CheckTold(logs []*proof.Log, l, recorded LoggedLeaf, noticeDays int) (ToldFirst, error) {
+	leaf, _, err := checkLeaf(logs, l, proof.KindTold, &recorded.Index)
+	if err == nil {
+		var filed proof.Leaf
+		if filed, err = proof.ParseLeaf(recorded.Bytes); err == nil && (leaf.Day < filed.Day || l.Index < recorded.Index) {
+			err = ErrNotLogged.Because(errors.New("it is dated before the case was recorded"))
+		}
+	}
 	return ToldFirst{leaf.Day, proof.DecideFrom(leaf.Day, noticeDays), leaf.Code != proof.NotReached}, err
 }
 

@@ -182,11 +182,20 @@ type Said struct {
 // the answer is no ruling about this very question by the authority that issued the warrant or
 // by one over it, under one of the bundles.
 func (s Said) Answered(warrant *policy.Warrant, since ...*policy.Bundle) *policy.Warrant {
-	day, _ := time.Parse(time.DateOnly, s.AnsweredOn) // of none, no certificate counts
-	seen := policy.Seen{Span: policy.Span{First: day, Last: day.AddDate(0, 0, 1).Add(-1)}, Revocation: s.Revocation}
+	r := verifyRuling(s.Answer, s.AnsweredOn, s.Revocation, warrant, since)
+	if r == nil || r.Ruling.Outcome != policy.Answered || r.Ruling.Digest != StatementDigest(s.Signed) {
+		return nil
+	}
+	return r
+}
+
+// verifyRuling returns a ruling that was recorded on a day, if it may be one about the warrant
+// under one of the bundles; else nil.
+func verifyRuling(raw, on string, revocation []string, warrant *policy.Warrant, since []*policy.Bundle) *policy.Warrant {
+	day, _ := time.Parse(time.DateOnly, on) // of none, no certificate counts
+	seen := policy.Seen{Span: policy.Span{First: day, Last: day.AddDate(0, 0, 1).Add(-1)}, Revocation: revocation}
 	for _, b := range since {
-		r, err := b.VerifyRuling(s.Answer, warrant, seen)
-		if err == nil && r.Ruling.Outcome == policy.Answered && r.Ruling.Digest == StatementDigest(s.Signed) {
+		if r, err := b.VerifyRuling(raw, warrant, seen); err == nil {
 			return r
 		}
 	}

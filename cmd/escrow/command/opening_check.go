@@ -8,12 +8,13 @@ import (
 
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 )
 
 func openingCheck(p *program) *cobra.Command {
 	var f trustFlags
 	c := leaf("check FOLDER", "Check an opening and its certificate from the folder alone, years later, without asking anybody",
-		"escrow opening check court-file --bundle bundle.json", cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+		"escrow opening check court-file --bundle bundle.json", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			var trusted []*policy.Bundle
 			if len(f.bundles) > 0 {
 				var err error
@@ -21,7 +22,10 @@ func openingCheck(p *program) *cobra.Command {
 					return err
 				}
 			}
-			found := requester.OpenCourtFile(args[0]).Check(trusted...)
+			found, err := checkFile(ctx, requester.OpenCourtFile(args[0]), trusted...)
+			if err != nil {
+				return err
+			}
 			return errors.Join(p.print(found, found.String()), found.Refused())
 		})
 	c.Long = "Checks the folder that escrow warrant open --out made: the signature of the certificate; that page, table\n" +
@@ -34,4 +38,16 @@ func openingCheck(p *program) *cobra.Command {
 	f.add(c)
 	c.Flags().Lookup("bundle").Usage = "bundle of rules that you trust, of the day of the case or later; can be given again for those in between, the newest first"
 	return c
+}
+
+// checkFile checks a court file, until it is told to stop: there can be much to read.
+func checkFile(ctx context.Context, f *requester.CourtFile, trusted ...*policy.Bundle) (*opening.CourtCheck, error) {
+	found := make(chan *opening.CourtCheck, 1)
+	go func() { found <- f.Check(trusted...) }()
+	select {
+	case c := <-found:
+		return c, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -35,7 +35,10 @@ func openingSign(p *program) *cobra.Command {
 				return err
 			}
 			file := requester.OpenCourtFile(args[0])
-			found := file.Check(b)
+			found, err := checkFile(ctx, file, b)
+			if err != nil {
+				return err
+			}
 			if err := found.Refused(); err != nil {
 				fmt.Fprint(p.Stderr, found.String())
 				return err

@@ -50,7 +50,7 @@ func warrantRule(p *program) *cobra.Command {
 			})
 		})
 	c.Long = "Signs what a court decides about an objection. Upheld, the warrant falls for the pen names that\n" +
-		"--target names, or for all: what is not released stays sealed, and what was released may not be\n" +
+		"--target names, that of who objected among them, or for all: what is not released stays sealed, and what was released may not be\n" +
 		"used. Dismissed, the warrant goes on. The court that issued the warrant may rule, and one over it."
 	f.add(c, "so")
 	f.some(c)

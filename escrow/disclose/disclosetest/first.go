@@ -154,6 +154,12 @@ func rulings(t *testing.T, s Store, c disclose.Case) {
 	if got.UnderObjection() || got.Objections[0].Outcome != policy.Dismissed || got.Objections[0].Ruling == 0 || got.State != disclose.Recorded {
 		t.Errorf("dismissed: %s %+v", got.State, got.Objections[0])
 	}
+	if o := must[[]disclose.Objected](t)(s.Objections(ctx, c.ID)); o[0].Ruled == nil || o[0].Ruled.Warrant == "" || o[0].RuledOn != proof.Day(Day) || o[1].Ruled != nil || o[1].RuledOn != "" {
+		t.Errorf("the ruling: %+v", o)
+	}
+	if err := rules(got.Objections[1].Digest, policy.Upheld, 0); !errors.Is(err, disclose.ErrOtherPerson) {
+		t.Errorf("upheld for another person: %v", err)
+	}
 	must[struct{}](t)(struct{}{}, rules(got.Objections[1].Digest, policy.Upheld, 1))
 	got = must[disclose.Case](t)(s.Case(ctx, c.ID))
 	if got.Targets[0].State != disclose.TargetWaiting || got.Targets[1].State != disclose.TargetStopped || got.Objections[1].Outcome != policy.Upheld {

@@ -712,7 +712,15 @@ func (m *Memory) Objections(ctx context.Context, id string) (all []disclose.Obje
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, o := range c.Objections {
-		all = append(all, disclose.Objected{Objection: o, Sealed: m.said[o.Digest]})
+		said := disclose.Objected{Objection: o, Sealed: m.said[o.Digest]}
+		if by, ok := m.find(func(c disclose.Case) bool { return o.Outcome != "" && c.RecordedLeaf == o.Ruling }); ok {
+			leaf, err := proof.ParseLeaf(m.leaves[o.Ruling])
+			if err != nil {
+				return nil, err
+			}
+			said.Ruled, said.RuledOn = &by.Submission, leaf.Day
+		}
+		all = append(all, said)
 	}
 	return all, err
 }
