@@ -181,7 +181,7 @@ func TestAnAnswerIsTheCourtsToThatQuestion(t *testing.T) {
 	answer := func(key, digest, outcome string) string {
 		return rules(t, w, f, key, digest, outcome, "The first one.")
 	}
-	digest := opening.StatementDigest(asked)
+	court, digest := w.Bundle.Authorities[0], opening.StatementDigest(asked)
 	for name, x := range map[string]struct{ answer, want string }{
 		"no answer":           {"", ""},
 		"the court's":         {answer("court", digest, policy.Answered), "The first one."},
