@@ -275,12 +275,12 @@ func (s *Service) logRotation(r keep.Rotation, step string) {
 }
 
 // ShuffleRows puts the rows of people and pen names into an order that does
-// not tell when they came, and drops what expired: state of sign-ins, and which
+// not tell when they came, notes at addresses what mail servers refused, and drops what expired: state of sign-ins, and which
 // requests of custodians were used.
 func (s *Service) ShuffleRows(ctx context.Context) error {
 	var err error
 	if s.Issuing != nil {
-		err = errors.Join(s.Issuing.Store.Shuffle(ctx), s.Issuing.Store.DeleteExpired(ctx, s.Now()))
+		err = errors.Join(s.Issuing.Store.NoteRefused(ctx, s.Now()), s.Issuing.Store.Shuffle(ctx), s.Issuing.Store.DeleteExpired(ctx, s.Now()))
 	}
 	if s.Disclosing != nil {
 		err = errors.Join(err, s.Disclosing.Store.DeleteExpired(ctx, s.Now()))
