@@ -58,7 +58,7 @@ var Jobs = []Job{
 	{Name: "exhibits", Every: time.Hour, Do: (*Service).DropExhibits,
 		What: "drops what the posts of a case showed once its time to appeal is over"},
 	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
-		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
+		What: "gives rows an order that tells nothing, has addresses say that a mail server refused them, and drops expired state of sign-ins"},
 }
 
 // why is an error as the log of a service has it.
