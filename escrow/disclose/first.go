@@ -19,7 +19,8 @@ import (
 //	Show    a notice is put on the page of each person, and a mail that says only that
 //	        something waits into the outbox
 //	Tell    each mail was accepted, or there is no address → leaf TOLD, from which the days
-//	        to object count; after [reachWithin] without that, the leaf says "not reached"
+//	        to object count; after [reachWithin] without that, or once a mail server refused one
+//	        for good, the leaf says "not reached"
 //	Object  a person or their lawyer objects in time → leaf OBJECTED, nothing is approved or
 //	        released until a court has ruled
 //	Rule    the court dismisses the objection, and the case goes on; upheld, its targets end

@@ -133,10 +133,15 @@ func open(sealed io.Reader, id age.Identity) (io.Reader, error) {
 	return &whole{content, MaxSize}, nil
 }
 
+// textBlock is what texts are padded to: what was encrypted tells their length no closer.
+const textBlock = 4096
+
 // SealText encrypts a short text to everybody in recipients, as [Seal] does.
 func SealText(recipients []string, text string) ([]byte, error) {
 	var sealed bytes.Buffer
-	err := Seal(&sealed, recipients, strings.NewReader(text))
+	padded := make([]byte, (len(text)+textBlock-1)/textBlock*textBlock)
+	copy(padded, text)
+	err := Seal(&sealed, recipients, bytes.NewReader(padded))
 	return sealed.Bytes(), err
 }
 
@@ -150,7 +155,7 @@ func OpenText(sealed []byte, identity string) string {
 	if err != nil || !utf8.Valid(text) {
 		return ""
 	}
-	return string(text)
+	return string(bytes.TrimRight(text, "\x00"))
 }
 
 // whole says of a stream that breaks off what it means, and ends one that is too long.

@@ -58,6 +58,23 @@ func opened(b []byte, by reader) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
+// A text comes back as it was, and what was encrypted tells its length in blocks alone.
+func TestTextsHaveFewLengths(t *testing.T) {
+	alba := custodian(t)
+	for block, lengths := range map[int][]int{1: {1, 16, 17, 777, 778, 4096}, 2: {4097, 8000, 8192}, 8: {32_000}} {
+		for _, n := range lengths {
+			text := strings.Repeat("é", n/2) + strings.Repeat(" ", n%2)
+			b, err := SealText([]string{alba.recipient}, text)
+			if want := SealedSize(int64(4096*block), 1); err != nil || int64(len(b)) != want {
+				t.Errorf("%d bytes became %d, not %d: %v", n, len(b), want, err)
+			}
+			if OpenText(b, alba.identity) != text {
+				t.Errorf("%d bytes came back as others", n)
+			}
+		}
+	}
+}
+
 // A custodian opens what the requester opens, of any size, and its length is known before.
 func TestEverybodyNamedOpensIt(t *testing.T) {
 	alba, bruno, police := custodian(t), custodian(t), requester(t)

@@ -62,7 +62,7 @@ type Outbox struct {
 	// Done ends it.
 	Done func(ctx context.Context, l Letter, o Outcome, now time.Time) error
 	// Waiting counts the duties that wait since an earlier hour: what people did just now does
-	// not show.
+	// not show. What waits longer than 30 days for a person may be left out, and is tried still.
 	Waiting func(ctx context.Context, now time.Time) (Waiting, error)
 }
 

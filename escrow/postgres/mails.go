@@ -22,11 +22,16 @@ const mailBlock = 384
 // mailRecords is how many records of a person a duty can name: more than anybody has.
 const mailRecords = 6
 
-// hiddenMail is what a row of the outbox hides: where the address is, and what became of it.
+// hiddenMail is what a row of the outbox hides: where the address is, and of a duty of a case
+// what becomes of it.
 type hiddenMail struct {
 	Places  [][]byte     `json:"p,omitempty"` // of the address, one for each record of the person
 	To      string       `json:"t,omitempty"` // where it is not stored any more
+	Tries   int          `json:"n,omitempty"`
+	Due     int64        `json:"d,omitempty"` // when it is tried again, in microseconds of Unix
 	Outcome mail.Outcome `json:"o,omitempty"`
+	Ended   int64        `json:"e,omitempty"` // to the minute, in seconds of Unix
+	Refused []byte       `json:"r,omitempty"` // which address, until its row says so (refusedMark)
 }
 
 // addressPlace is the row of the address of a record's person.
@@ -98,23 +103,17 @@ func (s Cases) Mailed(ctx context.Context, id string, kind disclose.Letter) (mai
 	}
 	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		mailed = make(map[int]disclose.Mailed)
-		rows, err := c.Query(ctx, `SELECT id, target, hidden, done FROM mails WHERE case_id = $1 AND kind = $2`, id, string(kind))
+		rows, err := c.Query(ctx, `SELECT id, target, hidden FROM mails WHERE case_id = $1 AND kind = $2`, id, string(kind))
 		if err != nil {
 			return err
 		}
 		var row, hidden []byte
 		var target int
-		var done *time.Time
-		_, err = pgx.ForEachRow(rows, []any{&row, &target, &hidden, &done}, func() error {
-			one := disclose.Mailed{Outcome: disclose.MailWaiting}
-			if done != nil {
-				m, err := key.unlockMail(row, hidden)
-				if err != nil {
-					return err
-				}
-				one = disclose.Mailed{Outcome: outcomesOfMail[m.Outcome], At: done.UTC()}
+		_, err = pgx.ForEachRow(rows, []any{&row, &target, &hidden}, func() error {
+			mailed[target] = disclose.Mailed{Outcome: disclose.MailWaiting}
+			if m, err := key.unlockMail(row, hidden); err == nil && m.Outcome != "" { // a damaged one waits
+				mailed[target] = disclose.Mailed{Outcome: outcomesOfMail[m.Outcome], At: time.Unix(m.Ended, 0).UTC()}
 			}
-			mailed[target] = one
 			return nil
 		})
 		return err
@@ -130,15 +129,31 @@ func takeSQL(of string) string {
 }
 
 const (
-	toPeople  = `kind <> 'reminder'`
-	toParties = `kind = 'reminder'`
+	aboutThemselves = `kind <> 'notice' AND kind <> 'notice_first' AND kind <> 'reminder'`
+	toParties       = `kind <> 'notice' AND kind <> 'notice_first' AND kind = 'reminder'`
 )
 
 // Outbox is the part of the outbox that writes to people: see [mail.Outbox].
 func (s *Issuing) Outbox() mail.Outbox {
-	return mail.Outbox{Take: s.takeMail, Postpone: s.postpone, Done: s.mailed, Waiting: func(ctx context.Context, now time.Time) (mail.Waiting, error) {
-		return s.waiting(ctx, `SELECT count(*), min(since), 0 FROM mails WHERE done IS NULL AND since < date_trunc('hour', $1::timestamptz) AND `+toPeople, now.UTC())
-	}}
+	return mail.Outbox{Take: s.takeMail, Postpone: s.postponeMail, Done: s.mailed, Waiting: s.waitingMails}
+}
+
+// waitingMails counts those of cases as long as they are looked through at every run.
+func (s *Issuing) waitingMails(ctx context.Context, now time.Time) (mail.Waiting, error) {
+	w, err := s.waiting(ctx, `SELECT count(*), min(since), 0 FROM mails WHERE done IS NULL AND since < date_trunc('hour', $1::timestamptz) AND `+aboutThemselves, now.UTC())
+	if err != nil {
+		return w, err
+	}
+	all, err := s.courtMails(ctx, now, onlyNew)
+	hour := now.UTC().Truncate(time.Hour)
+	for _, one := range all {
+		if one.Outcome == "" && one.since.Before(hour) {
+			if w.Mails++; w.Oldest.IsZero() || one.since.Before(w.Oldest) {
+				w.Oldest = one.since.UTC()
+			}
+		}
+	}
+	return w, err
 }
 
 // take takes a duty. Two attempts may hold two back, if the answer to the first was lost:
@@ -181,16 +196,19 @@ func (d *db) waiting(ctx context.Context, sql string, args ...any) (w mail.Waiti
 
 func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Letter, bool, error) {
 	var hidden []byte
-	var tries int
-	l, ok, err := s.take(ctx, takeSQL(toPeople)+`hidden, tries`, now, until, &hidden, &tries)
-	l.Tries = tries
-	if err != nil || !ok {
-		return l, false, err
+	var m hiddenMail
+	l, ok, err := s.take(ctx, takeSQL(aboutThemselves)+`hidden, tries`, now, until, &hidden, &m.Tries)
+	if err == nil && ok {
+		l.Tries = m.Tries
+		if m, err = s.rows.unlockMail(l.ID[:], hidden); err != nil {
+			l.Damaged = true
+			return l, true, nil
+		}
+	} else if err == nil {
+		l, m, ok, err = s.takeCourtMail(ctx, now, until)
 	}
-	m, err := s.rows.unlockMail(l.ID[:], hidden)
-	if err != nil {
-		l.Damaged = true
-		return l, true, nil
+	if err != nil || !ok || l.Damaged {
+		return l, ok && err == nil, err
 	}
 	l.To = mail.Address(m.To)
 	for _, place := range m.Places {
@@ -212,68 +230,32 @@ func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Lett
 	return l, true, nil
 }
 
+func (s *Issuing) postponeMail(ctx context.Context, l mail.Letter, until time.Time) error {
+	if !ofACase(l.Kind) {
+		return s.postpone(ctx, l, until)
+	}
+	return s.changeCourtMail(ctx, l, func(m *hiddenMail) { m.Due = until.UnixMicro() })
+}
+
 // mailed ends a duty to a person. What they do about their address leaves no row; that the
-// server refused them for good they see on their page.
+// server refused them for good they see on their page, within the hour.
 func (s *Issuing) mailed(ctx context.Context, l mail.Letter, o mail.Outcome, now time.Time) error {
-	if l.Kind == mail.Confirm || l.Kind == mail.Changed {
+	if !ofACase(l.Kind) {
 		return s.settle(ctx, func(ctx context.Context, _ bool) error {
 			_, err := s.exec(ctx, `DELETE FROM mails WHERE id = $1 AND due = $2`, l.ID[:], l.Held)
 			return err
 		})
 	}
-	return s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		var hidden []byte
-		err := tx.QueryRow(ctx, `SELECT hidden FROM mails WHERE id = $1 AND due = $2 FOR UPDATE`, l.ID[:], l.Held).Scan(&hidden)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return refused(ctx, err)
-		}
-		m, err := s.rows.unlockMail(l.ID[:], hidden)
-		if err != nil {
-			return err
-		}
-		m.Outcome = o
-		if hidden, err = s.rows.lockMail(l.ID[:], m); err != nil {
-			return err
-		}
+	return s.changeCourtMail(ctx, l, func(m *hiddenMail) {
+		m.Outcome, m.Ended, m.Due = o, endOf(now).Unix(), 0
 		if o == mail.Refused {
-			if err := s.noteRefused(ctx, tx, m.Places, l.To, now); err != nil {
-				return err
-			}
+			m.Refused = s.rows.refusedMark(l.To)
 		}
-		_, err = tx.Exec(ctx, `UPDATE mails SET hidden = $2, since = NULL, due = NULL, tries = 0, done = $3 WHERE id = $1`, l.ID[:], hidden, endOf(now))
-		return refused(ctx, err)
 	})
 }
 
 // endOf is the end of the minute: an hour that begins with it is no shorter than promised.
 func endOf(now time.Time) time.Time { return now.UTC().Truncate(time.Minute).Add(time.Minute) }
-
-func (s *Issuing) noteRefused(ctx context.Context, tx pgx.Tx, places [][]byte, to mail.Address, now time.Time) error {
-	for _, place := range places {
-		var hidden []byte
-		switch err := tx.QueryRow(ctx, `SELECT hidden FROM addresses WHERE place = $1 FOR UPDATE`, place).Scan(&hidden); {
-		case errors.Is(err, pgx.ErrNoRows):
-			continue
-		case err != nil:
-			return refused(ctx, err)
-		}
-		c, err := s.rows.unlockContact(place, hidden)
-		if err != nil || c.Confirmed != to {
-			continue
-		}
-		c.Refused = true
-		if hidden, err = s.rows.lockContact(place, c); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `UPDATE addresses SET hidden = $2, day = $3 WHERE place = $1`, place, hidden, now.UTC()); err != nil {
-			return refused(ctx, err)
-		}
-	}
-	return nil
-}
 
 // randomID is of a mail that is about nothing but itself.
 func randomID() []byte {

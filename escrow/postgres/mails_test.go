@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/issue"
@@ -37,6 +39,22 @@ func TestMailsConform(t *testing.T) {
 					t.Fatal(done, err)
 				}
 				last = next
+			}}
+		})
+	})
+	t.Run("people of cases", func(t *testing.T) {
+		mailtest.TestOutbox(t, func(t *testing.T) mailtest.Opened {
+			admin := database(t)
+			s, d := issuing(t, admin, Options{}), disclosing(t, admin, Options{})
+			c, target := caseTold(t, d, disclose.LetterNotice), 0
+			return mailtest.Opened{Outbox: s.Outbox(), Put: func(t *testing.T, now time.Time) {
+				target++
+				err := d.transact(t.Context(), func(ctx context.Context, tx pgx.Tx, _ bool) error {
+					return pledge(ctx, tx, s.rows, c, []disclose.Duty{{Letter: disclose.LetterNotice, Target: target, Since: now}})
+				})
+				if err != nil {
+					t.Fatal(err, cause(err))
+				}
 			}}
 		})
 	})
@@ -125,6 +143,9 @@ func TestADutyFindsItsPerson(t *testing.T) {
 			t.Errorf("target %d: %+v, %v", i, mailed[i], err)
 		}
 	}
+	if err := s.NoteRefused(ctx, mailtest.Noon.Add(time.Hour)); err != nil {
+		t.Fatal(err, cause(err))
+	}
 	for p, is := range map[issue.Person]bool{reached: false, other: false, refused: true} {
 		if c, err := s.Contact(ctx, p); err != nil || c.Refused != is {
 			t.Errorf("%+v, %v", c.Refused, err)
@@ -133,6 +154,102 @@ func TestADutyFindsItsPerson(t *testing.T) {
 	if w, err := s.Outbox().Waiting(ctx, mailtest.Noon.Add(24*time.Hour)); err != nil || w.Mails != 0 {
 		t.Errorf("%+v, %v", w, err)
 	}
+}
+
+// N01, promise 1: neither columns nor transactions tell a duty that ended at once from one that a
+// mail server puts off for ever or refused, nor which address a refused one was of.
+func TestNoRowTellsWhoHasAnAddress(t *testing.T) {
+	admin := database(t)
+	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
+	labels := [][]string{nil}
+	for _, to := range []mail.Address{"jo@example.org", "full@example.org", "gone@example.org", "gone2@example.org"} {
+		p := enrolment().Person
+		entered(t, s, p, issue.Contact{}, issue.Contact{Confirmed: to})
+		labels = append(labels, []string{p.Label})
+	}
+	c := caseTold(t, d, disclose.LetterNotice, labels...)
+	now, tries := mailtest.Noon, 0
+	sender := mail.Sender{Outbox: s.Outbox(), From: "penname@penname.example", Now: func() time.Time { return now }, Send: func(_ context.Context, to mail.Address, _ []byte) error {
+		switch to {
+		case "full@example.org":
+			tries++
+			return mail.ErrLater
+		case "gone@example.org", "gone2@example.org":
+			return mail.ErrRefused
+		}
+		return nil
+	}}
+	const shape, written = `SELECT count(DISTINCT (kind, since, due, tries, done, refused, day, octet_length(hidden))) FROM mails`, `SELECT count(DISTINCT xmin::text) FROM mails`
+	same := func(when string) {
+		t.Helper()
+		if n := value[int](t, admin, shape); n != 1 {
+			t.Errorf("%s: duties differ in %d ways", when, n)
+		}
+		if n := value[int](t, admin, `SELECT count(*) FROM addresses a JOIN mails m ON a.xmin = m.xmin`); n != 0 {
+			t.Errorf("%s: %d addresses share a transaction with a duty", when, n)
+		}
+	}
+	same("before")
+	for i, after := range []time.Duration{0, time.Minute, time.Hour, 24 * time.Hour, 40 * 24 * time.Hour} {
+		now = mailtest.Noon.Add(after)
+		if err := sender.Work(ctx); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		same(after.String())
+		if n := value[int](t, admin, written); i > 0 && i < 4 && n != 1 {
+			t.Errorf("%s: duties were written by %d transactions", after, n)
+		}
+		if i < 4 && tries != i+1 {
+			t.Errorf("%s: %d tries", after, tries)
+		}
+	}
+	for range 24 { // an old one has its hour
+		now = now.Add(time.Hour)
+		if err := sender.Work(ctx); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	if tries < 5 {
+		t.Errorf("given up after %d tries", tries)
+	}
+	if mailed, err := d.Cases.Mailed(ctx, c.ID, disclose.LetterNotice); err != nil || mailed[0].Outcome != disclose.MailNoAddress || mailed[1].Outcome != disclose.MailAccepted || mailed[2].Outcome != disclose.MailWaiting || mailed[3].Outcome != disclose.MailRefused {
+		t.Errorf("%+v, %v", mailed, err)
+	}
+}
+
+// A refusal is noted at every address at once, where the person still has that address, and once.
+func TestARefusalIsNotedAmongAll(t *testing.T) {
+	admin := database(t)
+	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
+	people := map[mail.Address]issue.Person{"jo@example.org": enrolment().Person, "gone@example.org": enrolment().Person, "moved@example.org": enrolment().Person}
+	for to, p := range people {
+		entered(t, s, p, issue.Contact{}, issue.Contact{Confirmed: to})
+	}
+	caseTold(t, d, disclose.LetterNotice, []string{people["gone@example.org"].Label}, []string{people["moved@example.org"].Label})
+	sender := mail.Sender{Outbox: s.Outbox(), Now: func() time.Time { return mailtest.Noon }, Send: func(context.Context, mail.Address, []byte) error { return mail.ErrRefused }}
+	if err := sender.Work(ctx); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	entered(t, s, people["moved@example.org"], issue.Contact{Confirmed: "moved@example.org"}, issue.Contact{Confirmed: "new@example.org"})
+	const days = `SELECT string_agg(day::text, ' ' ORDER BY place) FROM addresses`
+	was := value[string](t, admin, days)
+	note := func(refused map[mail.Address]bool) {
+		t.Helper()
+		if err := s.NoteRefused(ctx, mailtest.Noon.Add(30*time.Minute)); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		for to, p := range people {
+			if c, err := s.Contact(ctx, p); err != nil || c.Refused != refused[to] {
+				t.Errorf("%s: %v, %v", to.Reveal(), c.Refused, err)
+			}
+		}
+	}
+	note(map[mail.Address]bool{"gone@example.org": true})
+	if n := value[int](t, admin, `SELECT count(DISTINCT xmin::text) FROM addresses`); n != 1 || value[string](t, admin, days) != was {
+		t.Errorf("addresses were written by %d transactions", n)
+	}
+	entered(t, s, people["gone@example.org"], issue.Contact{Confirmed: "gone@example.org", Refused: true}, issue.Contact{Confirmed: "gone@example.org"}) // confirmed again
+	note(nil)
 }
 
 // A change of an address happens with its mails or not at all, once, and not for somebody
@@ -233,7 +350,8 @@ func TestD03DutiesStay(t *testing.T) {
 	if err := sender.Work(ctx); err != nil {
 		t.Fatal(err)
 	}
-	never(`UPDATE mails SET done = done + interval '1 day' WHERE kind = 'notice'`, "23514")
+	never(`UPDATE mails SET done = now(), since = NULL, due = NULL WHERE kind = 'notice'`, "23514")
+	never(`UPDATE mails SET tries = 1 WHERE kind = 'notice'`, "23514")
 	never(`DELETE FROM mails WHERE kind = 'notice'`, "23514")
 	sql(t, admin, `SELECT mix()`) // writes rows again as they are
 	for _, statement := range []string{`SELECT place FROM addresses`, `INSERT INTO addresses DEFAULT VALUES`, `UPDATE mails SET hidden = hidden`, `DELETE FROM addresses`} {

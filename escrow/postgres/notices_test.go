@@ -39,6 +39,26 @@ func TestD05NothingGoesOnBeforeThePersons(t *testing.T) {
 			t.Errorf("%s: %v", statement, err)
 		}
 	}
+	for at, want := range map[int]string{-1: "notice_first_once", 0: ""} { // before the order was recorded nobody was told of it
+		told, err := proof.ToldLeaf(disclosetest.Day.AddDate(0, 0, at), c.RecordedLeaf, true).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := hand.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = tx.Exec(ctx, `INSERT INTO penname.log_leaves (index, leaf) SELECT max(index) + 1, $1 FROM penname.log_leaves`, told); err == nil {
+			_, err = tx.Exec(ctx, `UPDATE penname.notice_first SET leaf = (SELECT max(index) FROM penname.log_leaves), reached = true, approve_from = $2 WHERE case_id = $1`,
+				c.ID, disclosetest.Day.AddDate(0, 0, at+11))
+		}
+		if _, name := sqlState(err); name != want || (want == "") != (err == nil) {
+			t.Errorf("told %d days after the recorded leaf: %v", at, err)
+		}
+		if err := tx.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 	owner := connect(t, admin)
 	for _, statement := range []string{`DELETE FROM penname.objections`, `DELETE FROM penname.notice_first`, `UPDATE penname.first_notices SET day = day`, `DELETE FROM penname.first_notices`,
 		`UPDATE penname.objections SET suspends = false`, `UPDATE penname.objections SET sealed = 'other'`, `UPDATE penname.notice_first SET days = 1`,

@@ -144,6 +144,7 @@ type Issuing struct {
 	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 	lives      coalesce.Group[life, lifeFound]
+	courts     courtQueue
 }
 
 // Disclosing is the database as the disclosing side may use it, one store for

@@ -11,9 +11,9 @@ CREATE TABLE addresses (
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON addresses EXECUTE FUNCTION never();
 
 -- The outbox: a row for each duty to write to somebody, from the transaction on that causes
--- it. A duty to a person hides whose it is, and what came of it, in one length: whoever was
--- told of by a court has the same row with an address and without. A mail says nothing but
--- that something waits.
+-- it. A duty to a person hides whose it is, how often and when it is tried, and what came of
+-- it, in one length: whoever was told of by a court has the same row with an address and
+-- without, whatever a mail server does. A mail says nothing but that something waits.
 CREATE TABLE mails (
   id      bytea PRIMARY KEY CHECK (octet_length(id) = 16), -- keyed over what it is about: one duty is one row
   kind    text  COLLATE "C" NOT NULL CHECK (kind IN ('notice', 'notice_first', 'confirm', 'changed', 'reminder')),
@@ -31,9 +31,12 @@ CREATE TABLE mails (
   CONSTRAINT mails_about CHECK ((kind IN ('notice', 'notice_first')) = (num_nonnulls(case_id, target) = 2) AND (kind = 'reminder') = (num_nonnulls(party, leaf) = 2)
     AND num_nonnulls(case_id, target, party, leaf) IN (0, 2)),
   CONSTRAINT mails_waits CHECK (num_nonnulls(since, due) = CASE WHEN done IS NULL THEN 2 ELSE 0 END),
+  CONSTRAINT mails_hide CHECK (case_id IS NULL OR done IS NULL AND tries = 0), -- of people, for ever: it is hidden
   CONSTRAINT mails_refused CHECK (NOT refused OR kind = 'reminder' AND done IS NOT NULL)
 );
-CREATE INDEX mails_due ON mails (due) WHERE done IS NULL;
+CREATE INDEX mails_due ON mails (due) WHERE done IS NULL AND kind <> 'notice' AND kind <> 'notice_first';
+CREATE INDEX mails_of_cases ON mails (since) WHERE kind IN ('notice', 'notice_first');
+CREATE INDEX mails_by_turn ON mails ((get_byte(id, 0) % 24)) WHERE kind IN ('notice', 'notice_first');
 CREATE INDEX mails_by_case ON mails (case_id) WHERE case_id IS NOT NULL;
 CREATE INDEX mails_by_party ON mails (party, day) WHERE party IS NOT NULL;
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON mails EXECUTE FUNCTION never();

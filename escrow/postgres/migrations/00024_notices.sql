@@ -24,7 +24,8 @@ BEGIN
       RAISE EXCEPTION 'told' USING ERRCODE = 'check_violation', CONSTRAINT = 'notice_first_once';
     END IF;
   ELSIF OLD.leaf IS NOT NULL OR (OLD.case_id, OLD.days, OLD.tell_by) IS DISTINCT FROM (NEW.case_id, NEW.days, NEW.tell_by)
-     OR NOT EXISTS (SELECT FROM log_leaves g JOIN cases c ON c.id = NEW.case_id WHERE g.index = NEW.leaf
+     OR NOT EXISTS (SELECT FROM log_leaves g JOIN cases c ON c.id = NEW.case_id JOIN log_leaves f ON f.index = c.recorded_leaf WHERE g.index = NEW.leaf
+          AND (convert_from(g.leaf, 'UTF8')::json ->> 'day')::date >= (convert_from(f.leaf, 'UTF8')::json ->> 'day')::date
           AND convert_from(g.leaf, 'UTF8')::json ->> 'kind' = 'told' AND convert_from(g.leaf, 'UTF8')::json ->> 'case' = c.recorded_leaf::text
           AND (convert_from(g.leaf, 'UTF8')::json ->> 'day')::date + NEW.days + 1 = (NEW.approve_from AT TIME ZONE 'UTC')::date
           AND (convert_from(g.leaf, 'UTF8')::json ->> 'code' IS NULL) = NEW.reached) THEN
