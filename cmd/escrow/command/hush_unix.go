@@ -2,11 +2,7 @@
 
 package command
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // hush turns a terminal's echo off and drops what waits to be read, in one step.
 func hush(fd int) error {
@@ -18,12 +14,8 @@ func hush(fd int) error {
 	return unix.IoctlSetTermios(fd, setTermiosAndFlush, state)
 }
 
-// pasteWithin is in which time after its first line the rest of a pasted text comes.
-const pasteWithin = 50 * time.Millisecond
-
 // pasted is what came to a terminal right behind a line, with what has no end of line yet.
 func pasted(fd int) (rest []byte) {
-	time.Sleep(pasteWithin)
 	before, err := unix.IoctlGetTermios(fd, getTermios)
 	if err != nil {
 		return nil
