@@ -52,3 +52,23 @@ func TestDueIsTheFirstDeadline(t *testing.T) {
 		}
 	}
 }
+
+// Where the persons are told first nothing is secret, and custodians answer behind the days to
+// object; before the persons were told nothing is due of them.
+func TestDueWhereThePersonsAreToldFirst(t *testing.T) {
+	day, from := disclosetest.Day, disclosetest.Day.AddDate(0, 0, 11)
+	s := disclose.Summary{Kind: policy.Production, State: disclose.Recorded, Waiting: 1, ApproveFrom: day, SecrecyEnds: day, Expires: day.AddDate(0, 0, 30)}
+	for name, x := range map[string]struct {
+		asked disclose.Asked
+		what  string
+		at    time.Time
+	}{
+		"secret":   {disclose.Asked{}, opening.DeadlineSecrecy, day},
+		"told":     {disclose.Asked{First: true, From: from}, opening.DeadlineAnswer, from.AddDate(0, 0, 10)},
+		"not told": {disclose.Asked{First: true}, opening.DeadlineExpiry, s.Expires},
+	} {
+		if due, in := (disclose.Own{Summary: s, Asked: x.asked}).Due(); !in || due.What != x.what || !due.At.Equal(x.at) {
+			t.Errorf("%s: %v %v", name, due, in)
+		}
+	}
+}

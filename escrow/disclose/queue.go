@@ -140,7 +140,7 @@ func (s Summary) Due() (due opening.Deadline, in bool) {
 		ends = opening.DeadlineSuspension
 	}
 	first(ends, s.Expires, runsOut(kind) && (is(Recorded, Authorised) || is(Released) && s.Waiting > 0))
-	first(opening.DeadlineSecrecy, s.SecrecyEnds, kind.Opens && (goesOn || is(Lost)))
+	first(opening.DeadlineSecrecy, s.SecrecyEnds, kind.Opens && !s.SecrecyEnds.IsZero() && (goesOn || is(Lost)))
 	return due, in
 }
 

@@ -337,8 +337,26 @@ type Own struct {
 	Asked
 }
 
-// Asked is what custodians asked, and persons objected, that no court has answered.
-type Asked struct{ Questions, Objections int }
+// Due is [Summary.Due], where the persons are told first as well: nothing is secret then, and
+// custodians answer when the days to object are over.
+func (o Own) Due() (opening.Deadline, bool) {
+	s := o.Summary
+	if o.First {
+		if s.SecrecyEnds = (time.Time{}); o.From.IsZero() {
+			s.Waiting = 0 // for custodians, of whom nothing is due before the persons were told
+		}
+		s.ApproveFrom = o.From
+	}
+	return s.Due()
+}
+
+// Asked is what custodians asked, and persons objected, that no court has answered, and, where
+// the persons are told first, from when custodians may approve.
+type Asked struct {
+	Questions, Objections int
+	First                 bool
+	From                  time.Time // zero: they were not told yet
+}
 
 // Mine returns a page of the cases of the authority that signed an inquiry, with what is due
 // first in front, from a place in that order on, and where the next page begins; that is the

@@ -121,14 +121,18 @@ func (s Cases) Asked(ctx context.Context, ids []string) (map[string]disclose.Ask
 	err := s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT c.id, (SELECT count(*) FROM statements s WHERE s.case_id = c.id AND s.kind = 'question' AND s.answer IS NULL),
-			  (SELECT count(*) FROM objections o WHERE o.case_id = c.id AND o.outcome IS NULL)
-			FROM cases c WHERE c.id = ANY($1)`, ids)
+			  (SELECT count(*) FROM objections o WHERE o.case_id = c.id AND o.outcome IS NULL), f.case_id IS NOT NULL, f.approve_from
+			FROM cases c LEFT JOIN notice_first f ON f.case_id = c.id WHERE c.id = ANY($1)`, ids)
 		if err != nil {
 			return err
 		}
 		var id string
 		var n disclose.Asked
-		_, err = pgx.ForEachRow(rows, []any{&id, &n.Questions, &n.Objections}, func() error {
+		var from *time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &n.Questions, &n.Objections, &n.First, &from}, func() error {
+			if n.From = (time.Time{}); from != nil {
+				n.From = *from
+			}
 			if n != (disclose.Asked{}) {
 				asked[id] = n
 			}

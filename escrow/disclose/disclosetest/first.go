@@ -92,7 +92,7 @@ func toldFirst(t *testing.T, s Store) {
 	if got := must[[]disclose.Objected](t)(s.Objections(ctx, c.ID)); len(got) != 1 || string(got[0].Sealed) != "I did not write this." || got[0].Objection != c.Objections[0] {
 		t.Errorf("read: %+v", got)
 	}
-	if asked := must[map[string]disclose.Asked](t)(s.Asked(ctx, []string{c.ID}))[c.ID]; asked != (disclose.Asked{Objections: 1}) {
+	if asked := must[map[string]disclose.Asked](t)(s.Asked(ctx, []string{c.ID}))[c.ID]; asked.Objections != 1 || asked.Questions != 0 || !asked.First || !asked.From.Equal(c.ApproveFrom) {
 		t.Errorf("asked: %+v", asked)
 	}
 	if is := stand(t, s, c); !waitsFor(t, s, disclose.ForCustodians, c, Day.AddDate(0, 0, 9)) || !is.First || !is.Objected || !is.From.Equal(c.ApproveFrom) {

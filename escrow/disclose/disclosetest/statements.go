@@ -216,6 +216,9 @@ func (m *Memory) Asked(_ context.Context, ids []string) (map[string]disclose.Ask
 			}
 		}
 		if c, ok := m.find(withID(id)); ok {
+			if n.First = c.First.Days > 0; c.First.Leaf != 0 {
+				n.From = c.ApproveFrom
+			}
 			for _, o := range c.Objections {
 				if o.Outcome == "" {
 					n.Objections++

@@ -578,11 +578,7 @@ func (s *side) mine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	first, err := s.SingleUse.Use(r.Context(), sha256.Sum256([]byte("inquiry\x00"+in.Inquiry)), s.edge.Now().Add(15*time.Minute))
-	if err == nil && !first {
-		err = policy.ErrInquiry
-	}
-	if err != nil {
+	if err := s.answerOnce(r.Context(), in.Inquiry); err != nil {
 		return err
 	}
 	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(page)), Next: next.String()}

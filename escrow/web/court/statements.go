@@ -1,8 +1,10 @@
 package court
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/registrar"
@@ -34,14 +36,21 @@ func (s *side) said(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	first, err := s.SingleUse.Use(r.Context(), sha256.Sum256([]byte("inquiry\x00"+in.Inquiry)), s.edge.Now().Add(15*time.Minute))
-	if err == nil && !first {
-		err = policy.ErrInquiry
-	}
-	if err != nil {
+	if err := s.answerOnce(r.Context(), in.Inquiry); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, registrar.Said{Case: id, Said: said, Absences: away})
+}
+
+// answerOnce notes that a signed inquiry is answered, and refuses one that was. It is known by
+// what was signed: an elliptic signature has a twin that verifies as well.
+func (s *side) answerOnce(ctx context.Context, inquiry string) error {
+	asked := inquiry[:max(0, strings.LastIndexByte(inquiry, '.'))]
+	first, err := s.SingleUse.Use(ctx, sha256.Sum256([]byte("inquiry\x00"+asked)), s.edge.Now().Add(15*time.Minute))
+	if err == nil && !first {
+		err = policy.ErrInquiry
+	}
+	return err
 }
 
 // absences are those of custodians that are not over: they are announced to everybody.
