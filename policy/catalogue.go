@@ -58,6 +58,22 @@ func (b *Bundle) checkCatalogue() error {
 	return nil
 }
 
+// Differs says, in sentences, what an order states of its offence otherwise than the catalogue
+// does. That refuses nothing: custodians are shown both.
+func (b *Bundle) Differs(w *Warrant) (notes []string) {
+	o := b.Offence(w.OffenceID)
+	if o == nil {
+		return nil
+	}
+	if w.MaxPenaltyMonths != o.MaxPenaltyMonths {
+		notes = append(notes, fmt.Sprintf("max_penalty_months: the order states %d, the catalogue of the rules %d for %s", w.MaxPenaltyMonths, o.MaxPenaltyMonths, o.ID))
+	}
+	if !strings.Contains(strings.ToLower(w.Offence), strings.ToLower(o.Title)) {
+		notes = append(notes, fmt.Sprintf("offence: the order does not have the words of the catalogue of the rules, where %s is %q", o.ID, o.Title))
+	}
+	return notes
+}
+
 func (b *Bundle) checkOffence(o *Offence) error {
 	class := b.OffenceClass(o.Class)
 	switch {

@@ -17,6 +17,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -30,6 +31,7 @@ type verdict struct {
 	Custodians int               `json:"custodians,omitempty"`  // that have to approve
 	NoticeDays int               `json:"notice_days,omitempty"` // for which the person can object before
 	SignedBy   []string          `json:"signed_by,omitempty"`   // that have to sign it too, before it is filed
+	Notes      []string          `json:"notes,omitempty"`       // that refuse nothing
 	NotChecked []string          `json:"not_checked,omitempty"`
 }
 
@@ -42,6 +44,9 @@ func (v verdict) String() string {
 	}
 	for i, f := range v.Faults {
 		fmt.Fprintf(&b, "\n%3d  %s\n     %s", i+1, f.Place(), f)
+	}
+	for _, note := range v.Notes {
+		b.WriteString("\nnote: " + document.Printable(note))
 	}
 	if v.Custodians > 0 {
 		fmt.Fprintf(&b, "\ncustodians that have to approve: %d", v.Custodians)
@@ -128,6 +133,12 @@ func (p *program) check(ctx context.Context, file string, text []byte, with chec
 	policy.Locate(where, c.Faults)
 	v.Faults, v.NotChecked = registrar.FaultsOf(c.Faults), append(c.NotChecked, v.NotChecked...)
 	v.Custodians, v.NoticeDays = c.Quorum, int(c.NoticePeriod/(24*time.Hour))
+	if w != nil {
+		v.Notes = b.Differs(w)
+		if b.WithoutSecrecy(*w) {
+			v.Notes = append(v.Notes, noSecrecy(b))
+		}
+	}
 	if w != nil && len(with.countersigned) == 0 {
 		v.SignedBy = b.Countersigners(w)
 	}

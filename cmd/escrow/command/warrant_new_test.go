@@ -298,6 +298,30 @@ func TestNewWarrantThatTheRulesRefuse(t *testing.T) {
 	}
 }
 
+// TestCheckNotesWhatRefusesNothing: what the catalogue says otherwise, of which custodians are
+// shown both.
+func TestCheckNotesWhatRefusesNothing(t *testing.T) {
+	c := newClerk(t)
+	if out, errs, code := c.run(t.Context(), from(c.answers()), newArgs...); code != 0 {
+		t.Fatal(code, out, errs)
+	}
+	check := []string{"warrant", "check", "@/draft.json", "--bundle", "@/bundle.json"}
+	if out, errs, code := c.run(t.Context(), nil, check...); code != 0 || strings.Contains(out, "note:") {
+		t.Errorf("of a draft as the catalogue has it: %d %s%s", code, out, errs)
+	}
+	raw, err := os.ReadFile(c.path("draft.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.write("draft.json", []byte(strings.NewReplacer(`"max_penalty_months": 120`, `"max_penalty_months": 1`, `"offence": "Threats to kill`, `"offence": "Murder`).Replace(string(raw))))
+	out, errs, code := c.run(t.Context(), nil, check...)
+	for _, says := range []string{"nothing is wrong with it", "note: max_penalty_months: the order states 1, the catalogue of the rules 120 for ", "note: offence: the order does not have the words of the catalogue"} {
+		if !strings.Contains(out, says) || code != 0 {
+			t.Errorf("%s: %d %s%s", says, code, out, errs)
+		}
+	}
+}
+
 // TestCheckSaysWhereEachFaultIs: all at once, with line and character, in text and JSON.
 func TestCheckSaysWhereEachFaultIs(t *testing.T) {
 	c := newClerk(t)

@@ -39,7 +39,7 @@ var kinds = strings.Join(policy.KindNames(func(policy.Kind) bool { return true }
 // noSecrecy is said of a warrant whose secrecy is over when it begins, or counts as none: it
 // may be meant, or a wrong year. Without a bundle nobody knows how many days count.
 func noSecrecy(b *policy.Bundle) string {
-	text := "note: this warrant has no secrecy: it ends before it begins"
+	text := "this warrant has no secrecy: it ends before it begins"
 	if b != nil && b.MinSecrecyDays > 0 {
 		text += fmt.Sprintf(", or less than %d days after the issue, and less counts as none under the bundle (min_secrecy_days)", b.MinSecrecyDays)
 	}
@@ -93,7 +93,7 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 	if b.WithoutSecrecy(*w) {
 		said["note"] = noSecrecy(b)
 		if !p.json {
-			fmt.Fprintln(p.Stderr, noSecrecy(b))
+			fmt.Fprintln(p.Stderr, "note: "+noSecrecy(b))
 		}
 	}
 	if f.out.File != "" {
