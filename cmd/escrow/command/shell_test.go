@@ -274,7 +274,7 @@ func TestExampleDraftIsSigned(t *testing.T) {
 	if r := sign(over); r.code != 0 || !strings.Contains(r.errs, "it ends before it begins. Whoever it names is told") || strings.Count(r.out, ".") != 2 {
 		t.Errorf("%d %s%s", r.code, r.out, r.errs)
 	}
-	if r := sign(over, "--json"); r.code != 0 || r.errs != "" || !strings.Contains(r.out, `"note": "note: this warrant has no secrecy`) {
+	if r := sign(over, "--json"); r.code != 0 || r.errs != "" || !strings.Contains(r.out, `"note": "this warrant has no secrecy`) {
 		t.Errorf("%d %s%s", r.code, r.out, r.errs)
 	}
 	for _, c := range []struct{ old, new, says string }{
