@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/requester"
@@ -211,22 +212,22 @@ func objections(ctx context.Context, r *registrar.Client, id, identity string) (
 
 // String is for a person at a terminal.
 func (o objection) String() string {
-	by, what := "the person", "no court has ruled on it yet"
+	by, what, next := "the person", "no court has ruled on it yet", "rule on it with --objection"
 	if o.Lawyer {
 		by = "a lawyer"
 	}
 	switch {
 	case o.Outcome != "":
-		what = o.Outcome
+		what, next = o.Outcome, "its digest is"
 	case o.Suspends:
 		what += ": nothing goes on before"
 	}
-	line := document.Printable(fmt.Sprintf("objection of %s, target %d, %s: %s; %s %s", by, o.Target+1, o.Day, what, map[bool]string{true: "rule on it with --objection", false: "its digest is"}[o.Outcome == ""], o.Digest))
+	line := document.Printable(fmt.Sprintf("objection of %s, target %d, %s: %s; %s %s", by, o.Target+1, o.Day, what, next, o.Digest))
 	if o.unread != "" {
 		line += "\n  " + o.unread
 	}
 	if o.Text != "" {
-		line += "\n  " + strings.ReplaceAll(document.Visible(o.Text), "\n", "\n  ")
+		line += "\n" + strings.TrimSuffix(custodian.Quoted(document.Visible(o.Text)), "\n")
 	}
 	return line
 }
