@@ -159,14 +159,40 @@ func OpenVaultNode(ctx context.Context, address, keyFile, audit string, client *
 	}
 }
 
-// Active reports whether the server is the one that works.
-func (v *VaultServer) Active(ctx context.Context) bool {
-	resp, err := v.send(ctx, http.MethodGet, "sys/health", "")
-	if err != nil {
-		return false
+// VaultAt is a server that is open already, and that nobody stops by it.
+func VaultAt(address, token string, client *http.Client) *VaultServer {
+	return &VaultServer{Address: address, RootToken: token, client: client, joins: true, stop: func() error { return nil }, hangUp: func() {}}
+}
+
+// Stabilise says for how long a server has to be well before it votes on who is active.
+func (v *VaultServer) Stabilise(ctx context.Context, after time.Duration) error {
+	_, err := v.put(ctx, "sys/storage/raft/autopilot/configuration", fmt.Sprintf(`{"server_stabilization_time":"%s"}`, after))
+	return err
+}
+
+// Voters returns how many servers vote on who is active.
+func (v *VaultServer) Voters(ctx context.Context) (n int, err error) {
+	var said struct {
+		Data struct {
+			Config struct {
+				Servers []struct{ Voter bool }
+			}
+		}
 	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	resp, err := v.send(ctx, http.MethodGet, "sys/storage/raft/configuration", "")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&said); err != nil {
+		return 0, err
+	}
+	for _, s := range said.Data.Config.Servers {
+		if s.Voter {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Stop ends the server, and removes its directory if StartVault made it.

@@ -60,21 +60,21 @@ type Cluster struct {
 	Origin string // https address of the service, by the proxy
 	Host   string // loopback address at which the nodes reach what this process serves
 
-	VaultAddress string // by the proxy, whoever is active
-	VaultToken   string // root's, for bootstrap and for tests
+	Vault *sandbox.VaultServer // by the proxy, whoever is active; with root's token, for bootstrap and for tests
 
 	Authorities *x509.CertPool
 	Certificate tls.Certificate // of every node, and for what this process serves at Host
 
-	o         Options
-	nodes     []*Node
-	network   network
-	files     files
-	secrets   map[string]string // by placeholder in the files
-	client    *http.Client      // knows the authority, and shows a certificate
-	temporary *sandbox.Dir
-	reaper    io.Closer
-	stop      sync.Once
+	o            Options
+	nodes        []*Node
+	network      network
+	files        files
+	secrets      map[string]string // by placeholder in the files
+	client       *http.Client      // knows the authority, and shows a certificate
+	vaultAddress string
+	temporary    *sandbox.Dir
+	reaper       io.Closer
+	stop         sync.Once
 }
 
 // Start runs a cluster without processes of escrowd, which [Cluster.Serve] adds, and
@@ -182,61 +182,44 @@ func (c *Cluster) Node(name string) *Node {
 	return nil
 }
 
-// member is one line of what Patroni says of the database.
-type member struct{ Name, Role, State string }
-
-// members asks the first Patroni that answers what it knows of all.
-func (c *Cluster) members(ctx context.Context) ([]member, error) {
-	err := error(ErrNoLeader)
-	for _, n := range c.Of(Postgres) {
-		var said struct{ Members []member }
-		if rerr := c.ask(ctx, "https://"+n.second+"/cluster", &said); rerr != nil {
-			err = errors.Join(err, rerr)
-			continue
-		}
-		return said.Members, nil
-	}
-	return nil, err
-}
-
 // DatabaseLeader returns who may write to the database: the node that itself says so.
 func (c *Cluster) DatabaseLeader(ctx context.Context) (*Node, error) {
-	err := error(ErrNoLeader)
-	for _, n := range c.Of(Postgres) {
-		if rerr := c.ask(ctx, "https://"+n.second+"/primary", nil); rerr != nil {
-			err = errors.Join(err, rerr)
-			continue
-		}
-		return n, nil
-	}
-	return nil, err
+	return c.first(ctx, Postgres, func(ctx context.Context, n *Node) error { return c.ask(ctx, "https://"+n.second+"/primary", nil) })
 }
 
 // DatabaseStandby returns the standby that each COMMIT waits for.
 func (c *Cluster) DatabaseStandby(ctx context.Context) (*Node, error) {
-	all, err := c.members(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range all {
-		if m.Role == "sync_standby" && m.State == "running" || m.Role == "sync_standby" && m.State == "streaming" {
-			return c.Node(m.Name), nil
-		}
-	}
-	return nil, ErrNoLeader.Because(errors.New("the database has no synchronous standby"))
+	return c.first(ctx, Postgres, func(ctx context.Context, n *Node) error { return c.ask(ctx, "https://"+n.second+"/synchronous", nil) })
 }
 
 // VaultLeader returns the Vault node that is active.
 func (c *Cluster) VaultLeader(ctx context.Context) (*Node, error) {
-	err := error(ErrNoLeader)
-	for _, n := range c.Of(Vault) {
-		if rerr := c.ask(ctx, "https://"+n.Address+"/v1/sys/health", nil); rerr != nil {
-			err = errors.Join(err, rerr)
-			continue
-		}
+	return c.first(ctx, Vault, func(ctx context.Context, n *Node) error {
+		return c.ask(ctx, "https://"+n.Address+"/v1/sys/health", nil)
+	})
+}
+
+// first asks all nodes of a kind at once, and returns the first that says yes. One that is
+// frozen or cut off says nothing.
+func (c *Cluster) first(ctx context.Context, kind Kind, ask func(context.Context, *Node) error) (*Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	nodes := c.Of(kind)
+	said := make(chan *Node, len(nodes))
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() {
+			if errs[i] = ask(ctx, n); errs[i] == nil {
+				said <- n
+			}
+		})
+	}
+	go func() { wg.Wait(); close(said) }()
+	if n := <-said; n != nil {
 		return n, nil
 	}
-	return nil, err
+	return nil, ErrNoLeader.Because(errors.Join(errs...))
 }
 
 // Ready returns when database and Vault have a leader, the database a standby that
@@ -250,6 +233,9 @@ func (c *Cluster) Ready(ctx context.Context) error {
 		_, serr := c.DatabaseStandby(ctx)
 		_, verr := c.VaultLeader(ctx)
 		err := errors.Join(derr, serr, verr)
+		if voters, rerr := c.Vault.Voters(ctx); rerr != nil || voters < len(c.Of(Vault)) {
+			err = errors.Join(err, rerr, fmt.Errorf("%d of the Vault nodes vote", voters))
+		}
 		for _, n := range c.nodes {
 			if n.Kind.service() && n.command != nil {
 				if uerr := n.up(ctx); uerr != nil {

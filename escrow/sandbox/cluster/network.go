@@ -45,7 +45,9 @@ func Isolate(ctx context.Context, args ...string) (*exec.Cmd, error) {
 			return nil, ErrIsolation.Because(err)
 		}
 	}
-	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", self}, args...)...)
+	// The shell is the first process there, which takes in what lost its parent: Patroni
+	// waits for a PostgreSQL that ended until somebody did.
+	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", `"$@"; exit $?`, "sh", self}, args...)...)
 	cmd.Env = append(os.Environ(), isolatedEnv+"=1")
 	return cmd, nil
 }

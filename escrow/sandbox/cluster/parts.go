@@ -145,7 +145,7 @@ func (c *Cluster) front() error {
 	query := url.Values{"sslmode": {"verify-full"}, "sslrootcert": {c.CAFile}}
 	dsn := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", c.secrets["POSTGRES-PASSWORD@"]), Host: at("5432"), Path: "/postgres", RawQuery: query.Encode()}
 	c.DSN = dsn.String()
-	c.VaultAddress = "https://" + at("8200")
+	c.vaultAddress = "https://" + at("8200")
 	return nil
 }
 
@@ -253,10 +253,11 @@ func (c *Cluster) openVault(ctx context.Context, n *Node) error {
 		}
 	}
 	v, err := sandbox.OpenVaultNode(ctx, "https://"+n.Address, keys, "audit.log", c.client)
-	if err == nil && n.Name == "vault-1" {
-		c.VaultToken = v.RootToken
+	if err != nil || n.Name != "vault-1" || c.Vault != nil {
+		return err
 	}
-	return err
+	c.Vault = sandbox.VaultAt(c.vaultAddress, v.RootToken, c.client)
+	return v.Stabilise(ctx, time.Second)
 }
 
 // answers asks for an address until it says one of these.
