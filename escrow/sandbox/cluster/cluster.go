@@ -236,14 +236,20 @@ func (c *Cluster) Ready(ctx context.Context) error {
 		if voters, rerr := c.Vault.Voters(ctx); rerr != nil || voters < len(c.Of(Vault)) {
 			err = errors.Join(err, rerr, fmt.Errorf("%d of the Vault nodes vote", voters))
 		}
+		served := false
 		for _, n := range c.nodes {
 			if n.Kind.service() && n.command != nil {
+				served = true
 				if uerr := n.up(ctx); uerr != nil {
 					err = errors.Join(err, fmt.Errorf("%s: %w", n.Name, uerr))
 				}
 			}
 		}
-		return err
+		if err != nil || !served {
+			return err
+		}
+		// The proxy sees it a moment later.
+		return errors.Join(c.ask(ctx, c.Origin+"/readyz", nil), c.ask(ctx, c.Origin+"/log/checkpoint", nil))
 	})
 }
 

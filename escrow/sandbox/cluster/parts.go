@@ -46,12 +46,12 @@ var machines = []struct {
 	{Postgres, "db-2", "10.0.0.12", []string{"5432", "8008"}},
 	{Postgres, "db-3", "10.0.0.13", []string{"5432", "8008"}},
 	{Pgbouncer, "pgbouncer", "10.0.0.10", []string{"6432"}},
-	{Issuing, "issuing-1", "10.0.0.11", []string{"8441"}},
-	{Issuing, "issuing-2", "10.0.0.12", []string{"8441"}},
-	{Disclosing, "disclosing-1", "10.0.0.21", []string{"8451"}},
-	{Disclosing, "disclosing-2", "10.0.0.22", []string{"8451"}},
-	{Keeping, "keeping-1", "10.0.0.21", []string{"8461"}},
-	{Keeping, "keeping-2", "10.0.0.22", []string{"8461"}},
+	{Issuing, "issuing-1", "10.0.0.11", []string{"8441", "9464"}},
+	{Issuing, "issuing-2", "10.0.0.12", []string{"8441", "9464"}},
+	{Disclosing, "disclosing-1", "10.0.0.21", []string{"8451", "9464"}},
+	{Disclosing, "disclosing-2", "10.0.0.22", []string{"8451", "9464"}},
+	{Keeping, "keeping-1", "10.0.0.21", []string{"8461", "9464"}},
+	{Keeping, "keeping-2", "10.0.0.22", []string{"8461", "9464"}},
 }
 
 // programs are where they are, and who runs PostgreSQL.
@@ -113,7 +113,7 @@ func (c *Cluster) lay(p programs) error {
 			if c.files.addresses = append(c.files.addresses, m.host+":"+ofFiles, here); i == 0 {
 				n.Address = here
 			}
-			if ofFiles == "8008" {
+			if ofFiles == "8008" || ofFiles == "9464" {
 				n.second = here
 			}
 		}
