@@ -294,8 +294,8 @@ func (s *Story) tamper(ctx context.Context) error {
 }
 
 func (s *Story) notify(ctx context.Context) error {
-	if s.Cluster != nil { // by itself, within a minute
-		return eventually(ctx, func() error { return s.told(ctx) })
+	if s.Cluster != nil {
+		return s.liftSecrecy(ctx)
 	}
 	if err := s.troll.Open(ctx, s.Origin+"/me"); err != nil {
 		return err
@@ -310,14 +310,14 @@ func (s *Story) notify(ctx context.Context) error {
 	if err := s.Service.FollowRules(ctx); err != nil {
 		return err
 	}
-	return s.told(ctx)
-}
-
-// told: the troll's page says who opened his name.
-func (s *Story) told(ctx context.Context) error {
 	if err := s.troll.Enrol(ctx, s.Origin, s.Author.Name); err != nil {
 		return err
 	}
+	return s.told()
+}
+
+// told: the troll's page says who opened his name.
+func (s *Story) told() error {
 	if err := s.troll.Shows(http.StatusOK, "Your pen name on Town Square was opened"); err != nil {
 		return err
 	}
