@@ -142,7 +142,7 @@ func (s *Story) liftSecrecy(ctx context.Context) error {
 		return err
 	}
 	return eventually(ctx, func() error {
-		if err := s.troll.Open(ctx, s.Origin+"/me"); err != nil {
+		if err := s.comesBack(ctx, s.troll, s.Author.Name); err != nil {
 			return err
 		}
 		return s.told()
