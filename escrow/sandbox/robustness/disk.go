@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,18 +26,20 @@ import (
 // ext4 does by default, it keeps the changes of folders in one journal: what was synced
 // last decides up to where, so a file that was synced has its name.
 //
-// It stands for the page cache and what is below. What a disk claims to have written and
-// has not is not among its faults.
+// It stands for the page cache and what is below.
 type Disk struct {
 	Dir string // where it is mounted
 
 	folder string // what is on the disk, and what is not synced yet
 	grave  string // files that are unlinked, and not synced so
 	server *fuse.Server
+	reaper io.Closer // unmounts it if we are killed
 
 	mu      sync.Mutex
 	dead    bool   // the power is gone
+	gone    bool   // it was unmounted
 	full    bool   // no space is left
+	lies    bool   // syncs do nothing, and say that they did
 	failing string // the next sync of a file whose path has this in it fails; empty: none
 	failed  int    // syncs that did
 	files   map[uint64]*content
@@ -84,7 +87,18 @@ func Mount(folder, dir string) (*Disk, error) {
 	second := time.Second
 	d.server, err = fusefs.Mount(dir, top, &fusefs.Options{AttrTimeout: &second, EntryTimeout: &second,
 		MountOptions: fuse.MountOptions{AllowOther: os.Geteuid() == 0, DirectMount: os.Geteuid() == 0, FsName: "penname-test", Name: "powerless"}})
-	return d, err
+	if err != nil {
+		return nil, err
+	}
+	reaper := exec.Command("/bin/sh", "-c", `read -r _; umount -l "$1" || fusermount3 -uz "$1"`, "sh", dir)
+	if d.reaper, err = reaper.StdinPipe(); err == nil {
+		err = reaper.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.server.Unmount())
+	}
+	go reaper.Wait() //nolint:errcheck // it is only reaped
+	return d, nil
 }
 
 // FailSync lets the next sync of a file whose path has part in it fail with EIO, and
@@ -96,6 +110,9 @@ func (d *Disk) Failed() int { d.mu.Lock(); defer d.mu.Unlock(); return d.failed 
 
 // Fill takes the space away, or gives it back.
 func (d *Disk) Fill(full bool) { d.mu.Lock(); d.full = full; d.mu.Unlock() }
+
+// Lie lets every sync do nothing and say that it did: for controls.
+func (d *Disk) Lie() { d.mu.Lock(); d.lies = true; d.mu.Unlock() }
 
 // Sync puts all on the disk that is not, as at an orderly end.
 func (d *Disk) Sync() {
@@ -117,9 +134,17 @@ func (d *Disk) Cut() { d.mu.Lock(); d.dead = true; d.mu.Unlock() }
 // order. It returns how many pages and changes of folders were lost.
 func (d *Disk) Lose(chance *rand.Rand) (pages, changes int, err error) {
 	d.Cut()
+	d.mu.Lock()
+	gone := d.gone
+	d.gone = true
+	d.mu.Unlock()
+	if gone {
+		return 0, 0, nil
+	}
 	if err := d.unmount(); err != nil {
 		return 0, 0, err
 	}
+	d.reaper.Close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.files {
@@ -255,6 +280,9 @@ func (c *content) truncate(size int64) error {
 func (d *Disk) synced(c *content, id uint64, path string) syscall.Errno {
 	if d.dead {
 		return syscall.EIO
+	}
+	if d.lies {
+		return 0
 	}
 	if d.failing != "" && strings.Contains(path, d.failing) {
 		d.failing = ""

@@ -244,7 +244,7 @@ func (n *node) OpendirHandle(context.Context, uint32) (fusefs.FileHandle, uint32
 func (f *folder) Fsyncdir(context.Context, uint32) syscall.Errno {
 	return f.node.locked(false, func() syscall.Errno {
 		info, err := os.Lstat(f.node.path())
-		if err == nil {
+		if err == nil && !f.node.disk.lies {
 			f.node.disk.commit(func(ch change) bool { return ch.folder == inode(info) })
 		}
 		return fusefs.ToErrno(err)
