@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/pressly/goose/v3"
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
@@ -286,15 +285,7 @@ func TestFoundN2GuardsAreListed(t *testing.T) {
 func TestFoundN2ADumpOfAnOlderSchemaIsBroughtUpToDate(t *testing.T) {
 	admin := database(t)
 	older := emptyDatabase(t)
-	sql(t, older, `CREATE SCHEMA penname AUTHORIZATION penname_owner`)
-	cfg, err := pgx.ParseConfig(older)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const version = 8 // pen names have their names in it
-	if err := migrateTo(cfg, func(p *goose.Provider) error { _, err := p.UpTo(t.Context(), version); return err }); err != nil {
-		t.Fatal(err, cause(err))
-	}
+	migrateTo(t, older, 8) // pen names have their names in it
 	sql(t, older, `INSERT INTO pseudonyms VALUES ('pen1`+strings.Repeat("q", 38)+`', 'town-square', 'vault:v1:link', sha256('x'), '2026-01-01')`)
 	dump := filepath.Join(t.TempDir(), "dump")
 	must(t, "", "pg_dump", "--format=custom", "--schema=penname", "--dbname", older, "--file", dump)
