@@ -131,7 +131,7 @@ const (
 	// replica lets no trigger fire. Only a superuser may set it.
 	replica = "-c session_replication_role=replica"
 	// seeds are rows that a migration writes, and a dump has too.
-	seeds = "TRUNCATE penname.goose_db_version, penname.log_lock"
+	seeds = "TRUNCATE penname.goose_db_version, penname.side_by_side, penname.log_lock"
 )
 
 // restores is how a dump is brought back before `escrowd migrate`, by the name of its
