@@ -24,7 +24,7 @@ const (
 	batchFirst = 20
 	batchMost  = 1000
 	restTimes  = 20 // as long as a batch took; a quarter of it if half of passTime is over
-	patienceMS = 5 // more at each try
+	patienceMS = 5  // more at each try
 	busyRest   = 50 * time.Millisecond
 	passTime   = 50 * time.Minute
 	passEvery  = 45 * time.Minute // and the job comes every hour
