@@ -294,6 +294,9 @@ func (s *Story) tamper(ctx context.Context) error {
 }
 
 func (s *Story) notify(ctx context.Context) error {
+	if s.Cluster != nil { // by itself, within a minute
+		return eventually(ctx, func() error { return s.told(ctx) })
+	}
 	if err := s.troll.Open(ctx, s.Origin+"/me"); err != nil {
 		return err
 	}
@@ -307,6 +310,11 @@ func (s *Story) notify(ctx context.Context) error {
 	if err := s.Service.FollowRules(ctx); err != nil {
 		return err
 	}
+	return s.told(ctx)
+}
+
+// told: the troll's page says who opened his name.
+func (s *Story) told(ctx context.Context) error {
 	if err := s.troll.Enrol(ctx, s.Origin, s.Author.Name); err != nil {
 		return err
 	}
