@@ -533,32 +533,3 @@ func (c *public) readCases(ctx context.Context, t *testing.T, dsn string, end *r
 		return nil
 	})
 }
-
-// TestTryCrowd is for debugging.
-func TestTryCrowd(t *testing.T) {
-	people := crowdOf(40)
-	w, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Log: io.Discard, Progress: os.Stderr, People: people, PerSender: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.Close() })
-	c := &public{World: w, history: robustness.NewHistory(time.Now), seed: 1, people: people, pace: 50 * time.Millisecond, told: t.Logf, gone: map[string]bool{}}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-	defer cancel()
-	time.AfterFunc(5*time.Second, func() { w.Postgres.Kill(); time.Sleep(2 * time.Second); w.Postgres.Restart(context.Background()) })
-	c.run(ctx)
-	end := c.end(t.Context(), t, w.Postgres.DSN)
-	h := c.history.Operations()
-	codes := map[string]int{}
-	for _, op := range h {
-		if op.Outcome != robustness.OK {
-			codes[string(op.Act)+" "+op.Code]++
-		}
-	}
-	for code, n := range codes {
-		t.Log(n, code)
-	}
-	s := robustness.Summarise(h, nil)
-	s.Violations = robustness.Check(h, end)
-	s.Print(os.Stdout)
-}

@@ -74,7 +74,7 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 		"targets":         []map[string]any{{"pseudonym": about.Author, "platform": w.Town.ID, "evidence": hex.EncodeToString(digest[:])}},
 		"requester":       requester,
 		"fields":          []string{"name"}, "deadline": policy.TenDays, "audience": w.Origin,
-		"secrecy": map[string]any{"ends": w.secrecyEnds(), "reason": "The suspect could destroy evidence."},
+		"secrecy": map[string]any{"ends": w.Clock.Now().AddDate(0, 2, 0).UTC().Truncate(24 * time.Hour), "reason": "The suspect could destroy evidence."},
 	}
 	rules, err := w.readRules()
 	if err != nil {
@@ -88,14 +88,6 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 		return "", err
 	}
 	return w.Path(name), os.WriteFile(w.Path(name), b, 0o600)
-}
-
-// secrecyEnds is in two months; on a cluster, whose clock is everybody's, at once.
-func (w *World) secrecyEnds() time.Time {
-	if w.Cluster != nil {
-		return w.Clock.Now().UTC().Truncate(time.Second)
-	}
-	return w.Clock.Now().AddDate(0, 2, 0).UTC().Truncate(24 * time.Hour)
 }
 
 // readRules reads the bundle in Dir.

@@ -130,6 +130,25 @@ func (f *founding) configure(ctx context.Context, n *cluster.Node) (string, erro
 	return text.String(), nil
 }
 
+// liftSecrecy: nobody moves the clock of a cluster, so the court says that secrecy ends
+// now, and the service tells the troll by itself.
+func (s *Story) liftSecrecy(ctx context.Context) error {
+	lifted := s.Path("lifted.jws")
+	if _, err := s.do(ctx, "warrant", "secrecy", s.Warrant, "--lift", "--grounds", "He was arrested.", "--key", s.Path("court.jwk"),
+		"--bundle", s.Path("bundle.json"), "--out", lifted, "--force"); err != nil {
+		return err
+	}
+	if _, err := s.do(ctx, "warrant", "file", lifted, "--server", s.Origin); err != nil {
+		return err
+	}
+	return eventually(ctx, func() error {
+		if err := s.comesBack(ctx, s.troll, s.Author.Name); err != nil {
+			return err
+		}
+		return s.told()
+	})
+}
+
 // eventually asks again each second, until the answer is nil: what the service does by
 // itself it does within a minute.
 func eventually(ctx context.Context, ask func() error) error {
