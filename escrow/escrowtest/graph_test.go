@@ -66,8 +66,8 @@ var mayImport = map[string][]string{
 		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
-	"escrow/sandbox":         {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
-	"escrow/sandbox/cluster": {"deploy", "escrow/sandbox", "verifier/refusal"},
+	"escrow/sandbox":            {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
+	"escrow/sandbox/cluster":    {"deploy", "escrow/sandbox", "verifier/refusal"},
 	"escrow/sandbox/robustness": {}, // what clients saw against what is there; a disk that loses what was not synced
 	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/sandbox/cluster", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
