@@ -156,7 +156,8 @@ func (t table) fill(ctx context.Context, conn *pgx.Conn, o Options) error {
 		return err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the first error says more
-	if _, err := tx.Exec(ctx, `SET LOCAL search_path = penname`); err != nil {
+	// Plans are made while a table is empty, and kept.
+	if _, err := tx.Exec(ctx, `SET LOCAL search_path = penname; SET LOCAL enable_seqscan = off`); err != nil {
 		return err
 	}
 	for w.n < w.rows {
