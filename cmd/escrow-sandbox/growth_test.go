@@ -194,7 +194,7 @@ func (g *growth) fill() {
 	began := time.Now()
 	dsn, err := postgres.Login(g.Context(), g.w.Postgres.DSN, "penname_issuing")
 	g.must(err)
-	g.must(postgrestest.Fill(g.Context(), dsn, postgrestest.Options{People: g.people, Day: g.w.Clock.Now(), Progress: func(table string, done, of int) {
+	g.must(postgrestest.Fill(g.Context(), g.w.Postgres.DSN, dsn, postgrestest.Options{People: g.people, Day: g.w.Clock.Now(), Progress: func(table string, done, of int) {
 		if done == of || done%1_000_000 == 0 {
 			fmt.Fprintf(os.Stderr, "%6.0f s: %d of %d rows of %s\n", time.Since(began).Seconds(), done, of, table)
 		}
@@ -352,7 +352,8 @@ func (g *growth) operators() {
 		g.add(name+", memory", "MB", held)
 	}
 	run("escrowd log check", "escrowd", "log", "check", "--database-file", g.w.Path("disclosing.dsn"))
-	run("escrow log audit", "escrow", "log", "audit", "--bundle", g.w.Path("bundle.json"), "--server", g.w.Origin)
+	run("escrow log audit", "escrow", "log", "audit", "--bundle", g.w.Path("bundle.json"), "--server", g.w.Origin,
+		"--at", g.w.Clock.Now().UTC().Format(time.RFC3339))
 	admin := g.w.Path("admin.dsn")
 	g.must(os.WriteFile(admin, []byte(g.w.Postgres.DSN), 0o600))
 	run("migration, nothing to do", "escrowd", "migrate", "--database-file", admin)

@@ -29,7 +29,7 @@ import (
 func peopled(t *testing.T, people int) (admin string) {
 	t.Helper()
 	admin = database(t)
-	if err := postgrestest.Fill(t.Context(), as(t, admin, "penname_issuing"), postgrestest.Options{People: people, Day: day}); err != nil {
+	if err := postgrestest.Fill(t.Context(), admin, as(t, admin, "penname_issuing"), postgrestest.Options{People: people, Day: day}); err != nil {
 		t.Fatal(err)
 	}
 	d, n := disclosing(t, admin, Options{}), 0
