@@ -39,6 +39,7 @@ var (
 const (
 	sampled    = 200  // people who do what is measured, one after the other
 	withOrders = 20   // cases of theirs
+	erased     = 10   // others, who are deleted
 	peopleCase = 1000 // as many people have one case
 )
 
@@ -81,6 +82,7 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 	inTurns(sampled, (*growth).person)
 	inTurns(withOrders, (*growth).order)
+	inTurns(erased, (*growth).erasure)
 	inTurns(len(service.Jobs), (*growth).job)
 	inTurns(1, func(g *growth, _ int) { g.operators() })
 	inTurns(1, func(g *growth, _ int) { g.notices() })
@@ -276,6 +278,21 @@ func (g *growth) order(i int) {
 	g.time("reviewed, approved by two and released", func() error {
 		return errors.Join(c.Approve(g.Context(), world.Custodians[0].ID), c.Approve(g.Context(), world.Custodians[1].ID))
 	})
+}
+
+// erasure is that of somebody who enrolled, asked for and carried out.
+func (g *growth) erasure(i int) {
+	ctx, who := g.Context(), world.NewBrowser()
+	g.must(proveAs(ctx, g.w, who, int64(sampled+i)))
+	g.must(who.Open(ctx, g.w.Origin+"/me/delete"))
+	g.time("an erasure asked for", func() error { return who.Press(ctx, "Delete my identity", nil) })
+	written := func() (bytes int64) {
+		g.must(g.admin.QueryRow(ctx, `SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint`).Scan(&bytes))
+		return bytes
+	}
+	before := written()
+	g.time("an erasure carried out", func() error { return g.w.Service.CarryOutErasures(ctx) })
+	g.add("written by an erasure", "MB", float64(written()-before)/(1<<20))
 }
 
 // idle are jobs that ask no table.
