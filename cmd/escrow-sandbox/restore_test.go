@@ -114,7 +114,7 @@ func TestFoundN2AnOlderDumpOnANewServer(t *testing.T) {
 			t.Errorf("a record of before the rotation: %v", err)
 		}
 	}
-	if err := keep.Openable(ctx, k.Keys, k.Store.Below); !errors.Is(err, keep.ErrUnopenable) {
+	if _, err := keep.Openable(ctx, k.Keys, k.Store.Groups, k.Store.Below, 0); !errors.Is(err, keep.ErrUnopenable) {
 		t.Errorf("nobody is told: %v", err)
 	}
 	must(restored.CarryOutErasures(ctx))
@@ -163,7 +163,7 @@ func TestFoundN2AnOlderSnapshotAlone(t *testing.T) {
 		must(err)
 	}
 	must(open())
-	if err := keep.Openable(ctx, p.Keeping.Keys, p.Keeping.Store.Below); !errors.Is(err, keep.ErrUnopenable) {
+	if _, err := keep.Openable(ctx, p.Keeping.Keys, p.Keeping.Store.Groups, p.Keeping.Store.Below, 0); !errors.Is(err, keep.ErrUnopenable) {
 		t.Errorf("%v", err)
 	}
 	_, err = p.Keeping.Keeper(tb.Clock.Now, nil).Rotate(ctx)

@@ -48,7 +48,7 @@ func BenchmarkRotation(b *testing.B) {
 	k := &keep.Keeper{Keys: v.Keeping(b), Past: h.k, Rotations: h.k, Erasures: h.k, Now: time.Now, Batch: batch}
 	moved := int64(0)
 	for b.Loop() {
-		r, err := k.Rotate(b.Context())
+		r, err := k.RotateGroup(b.Context(), 0)
 		if err != nil {
 			b.Fatal(err, cause(err))
 		}

@@ -836,7 +836,7 @@ func TestV17TLSIsSpokenThere(t *testing.T) {
 	wantRefusal(t, err, vault.ErrAddress, "use https")
 	_, err = vault.NewCredentials(t.Context(), admin, vault.SideIssuing, 0)
 	wantRefusal(t, err, vault.ErrAddress, "use https")
-	_, err = vault.TakeSnapshot(t.Context(), admin, io.Discard, time.Now())
+	err = vault.TakeSnapshot(t.Context(), admin, io.Discard, seen{{Oldest: 1, Newest: 1}})
 	wantRefusal(t, err, vault.ErrAddress, "use https")
 }
 
@@ -894,9 +894,9 @@ func TestV19SealedAndStandby(t *testing.T) {
 	wantRefusal(t, err, vault.ErrSealed, "503")
 	_, err = vault.NewCredentials(t.Context(), v.Admin, vault.SideIssuing, 0)
 	wantRefusal(t, err, vault.ErrSealed, "503")
-	_, _, err = issuing.Versions(t.Context())
+	_, _, err = issuing.Versions(t.Context(), 0)
 	wantRefusal(t, err, vault.ErrSealed, "503")
-	_, err = vault.TakeSnapshot(t.Context(), v.Admin, io.Discard, time.Now())
+	err = vault.TakeSnapshot(t.Context(), v.Admin, io.Discard, seen{{Oldest: 1, Newest: 1}})
 	wantRefusal(t, err, vault.ErrSealed, "503")
 	_, err = vault.OpenIssuing(t.Context(), vault.Config{Address: v.Address, RoleID: "role", SecretIDFile: escrowtest.SecretFile(t, "secret")})
 	wantRefusal(t, err, vault.ErrSealed, "503")
@@ -1103,7 +1103,9 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 	}
 	again()
 	v.Must(t, "POST", mount+"config/keys", map[string]any{"disable_upsert": false})
-	again("forbade implicit creation of keys")
+	again("forbade implicit creation of keys in penname-transit")
+	v.Must(t, "POST", "penname-groups/config/keys", map[string]any{"disable_upsert": false})
+	again("forbade implicit creation of keys in penname-groups")
 	// A mount that has values written in clear, and hands headers through (V16, V23).
 	v.Must(t, "POST", "sys/mounts/penname-transit/tune", map[string]any{"audit_non_hmac_response_keys": []string{"plaintext"}, "audit_non_hmac_request_keys": []string{"context"}})
 	v.Must(t, "POST", "sys/auth/approle/tune", map[string]any{"audit_non_hmac_request_keys": []string{"secret_id"}, "passthrough_request_headers": []string{"X-Any"}})
