@@ -506,7 +506,7 @@ func TestLossOfVault(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	snapshot("with the keys of 64 groups and what rotations made up to step 2", 0)
+	snapshot("with the keys of 64 groups and what rotations made up to step 195", 0)
 	fresh(nil)
 	sealed, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
 	if err != nil {

@@ -26,6 +26,16 @@ func (v *VaultFixture) Keeping(t testing.TB) *vault.Keeping {
 	return keeping
 }
 
+// RecordKey is Vault's path of an operation with the record key that wrapped a half, and the
+// half as Vault made it.
+func RecordKey(operation, half string) (path, wrapped string) {
+	group, wrapped := keep.GroupOf(half)
+	if group == 0 {
+		return "penname-transit/" + operation + "/penname-record", wrapped
+	}
+	return fmt.Sprintf("penname-groups/%s/penname-record-%d", operation, group), wrapped
+}
+
 // TestKeeping is the conformance suite of the keeping side of a key service,
 // whose other two sides share its keys. It uses up versions of the record keys of group 0,
 // which must be at its first, and of groups 7 and 17, which must have none.

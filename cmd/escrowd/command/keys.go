@@ -45,6 +45,9 @@ func keysCommand() *cobra.Command {
 func Rotate(ctx context.Context, k *service.Keeping, now func() time.Time, resume, asJSON bool, out, steps io.Writer) error {
 	start := time.Now()
 	keeper := k.Keeper(now, func(r keep.Rotation, step string) {
+		if r.State != keep.Done && r.Records <= keep.GroupSize {
+			return // of most groups the end is enough
+		}
 		fmt.Fprintf(steps, "group %d  version %d  %-7s %8d records  %s\n", r.Group, r.Version, r.State, r.Records, step)
 	})
 	work := keeper.Rotate
