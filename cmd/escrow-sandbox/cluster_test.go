@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ var onCluster = []struct {
 	test func(*testing.T, *cluster.Cluster, *world.World)
 }{
 	{"Story", storyOnCluster},
+	{"Robust", robustOnCluster},
 	{"Pooler", poolerOnCluster},
 	{"Doubt", doubtOnCluster},
 }
@@ -37,24 +37,7 @@ func TestCluster(t *testing.T) {
 		}
 		return
 	}
-	c, err := cluster.Start(t.Context(), cluster.Options{Dir: os.Getenv("CLDIR"), Isolated: cluster.Inside(), Progress: os.Stderr})
-	if err != nil {
-		t.Fatal(said(err))
-	}
-	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	w, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Cluster: c, Log: io.Discard, Progress: os.Stderr})
-	if err != nil {
-		t.Fatal(said(err))
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c, w := clusterWorld(t)
 	for _, on := range onCluster {
 		if !t.Run(on.name, func(t *testing.T) { on.test(t, c, w) }) {
 			return
