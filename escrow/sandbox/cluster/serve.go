@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +41,7 @@ func (c *Cluster) Serve(ctx context.Context, config func(*Node) (string, error))
 			cmd.Env, cmd.SysProcAttr = []string{"HOME=" + n.Dir, "PATH=/usr/bin:/bin"}, &syscall.SysProcAttr{}
 			return cmd, nil
 		}
-		n.up = func(ctx context.Context) error { return c.answers(ctx, "https://"+n.Address+"/readyz", http.StatusOK) }
+		n.up = func(ctx context.Context) error { return c.answers(ctx, "https://"+n.Address+"/readyz") }
 	}
 	if err := c.each(ctx, Disclosing); err != nil { // whose log the others follow
 		return err

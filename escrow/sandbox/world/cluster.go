@@ -17,7 +17,6 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/cluster"
 	"github.com/penname/penname/escrow/vault"
-	"github.com/penname/penname/policy"
 )
 
 // On a cluster the service is processes of escrowd behind a proxy, with the configuration
@@ -70,7 +69,7 @@ func (f *founding) prepare(ctx context.Context, o Options) error {
 }
 
 // runOn registers the platforms, and starts the processes of escrowd.
-func (f *founding) runOn(ctx context.Context, b *policy.Bundle) error {
+func (f *founding) runOn(ctx context.Context) error {
 	if err := f.registerPlatforms(ctx); err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 		return nil, err
 	}
 	if f.Cluster != nil {
-		return nil, f.runOn(ctx, b)
+		return nil, f.runOn(ctx)
 	}
 	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b, PerSender: o.PerSender,
 		Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping})
