@@ -192,6 +192,12 @@ func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 	const people, most = 10_000, 400
 	admin := peopled(t, people)
 	s, d, k := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), keeping(t, admin, Options{})
+	for _, p := range []*pgxpool.Pool{s.pool, d.pool, k.pool} {
+		var jit string
+		if err := p.QueryRow(t.Context(), `SHOW jit`).Scan(&jit); err != nil || jit != "off" {
+			t.Error("it compiles statements: ", jit, err)
+		}
+	}
 	conn := connect(t, admin)
 	all := writes(t, admin, s, d)
 	delete(all, "Shuffle") // which are nobody's
