@@ -251,7 +251,7 @@ func (g *growth) quiet() {
 func (g *growth) person(i int) {
 	ctx, who := g.Context(), world.NewBrowser()
 	g.time("proof of identity", func() error { return proveAs(ctx, g.w, who, int64(i)) })
-	g.time("/me", func() error { return who.Open(ctx, g.w.Origin+"/me") })
+	g.time("their page", func() error { return who.Open(ctx, g.w.Origin+"/me") })
 	g.must(who.Shows(http.StatusOK, "My pen names"))
 	g.must(who.Open(ctx, g.w.Town.Origin))
 	g.time("sign-in", func() error {
