@@ -151,6 +151,7 @@ type Issuing struct {
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 	lives      coalesce.Group[life, lifeFound]
 	courts     courtQueue
+	rests      int // restTimes
 }
 
 // Disclosing is the database as the disclosing side may use it, one store for
@@ -175,7 +176,7 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Issuing{db: d}
+	s := &Issuing{db: d, rests: restTimes}
 	if !o.ChecksOnly {
 		err = s.openRows(ctx, o.RowKey)
 	}
