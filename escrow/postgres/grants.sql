@@ -1,8 +1,9 @@
 -- What each service may do, column by column; Migrate applies it, and the
 -- services refuse to start with less or with more. One statement a line.
 
--- All: the version of the schema.
+-- All: the version of the schema, and which programs may run on it.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing, penname_keeping;
+GRANT SELECT (version, since, changes) ON side_by_side TO penname_issuing, penname_disclosing, penname_keeping;
 
 -- Those who use the record key: which versions of it were in use, and which no longer exist.
 GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_disclosing;
