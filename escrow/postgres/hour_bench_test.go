@@ -119,3 +119,39 @@ func fillHour(b *testing.B, admin string, rows int) {
 		sql(b, admin, statement)
 	}
 }
+
+// BenchmarkStatusLists is the answer of which all status lists are made, beside as many live
+// entries as -hour-rows says, of whose grants one in a thousand ended; and an allocation
+// beside them.
+func BenchmarkStatusLists(b *testing.B) {
+	admin := database(b)
+	s, ctx := issuing(b, admin, Options{}), b.Context()
+	sql(b, admin, fmt.Sprintf(`INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer) SELECT 'grant', sha256(i::text::bytea), 1, 'x', '2027-11-21 10:00Z', false, decode(md5(i::text), 'hex') FROM generate_series(1, %d) i`, *hourRows))
+	sql(b, admin, fmt.Sprintf(`INSERT INTO openid_entries (slot, place, grant_id, expires) SELECT sha256(i::text::bytea), substr(sha512(i::text::bytea), 1, 48), sha256(i::text::bytea), '2027-11-21 10:00Z' FROM generate_series(1, %d) i`, *hourRows))
+	ended := *hourRows / 1000
+	for n := range ended {
+		row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Ended: true, Expires: day.AddDate(1, 0, 0)}
+		if err := s.Put(ctx, row); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Allocate(ctx, n%8, n, row.ID, row.Expires); err != nil {
+			b.Fatal(err)
+		}
+	}
+	sql(b, admin, `VACUUM ANALYZE`)
+	b.Run("publish", func(b *testing.B) {
+		for b.Loop() {
+			lists, err := s.Revoked(ctx, day)
+			if err != nil || len(lists) != min(8, ended) {
+				b.Fatal(len(lists), err)
+			}
+		}
+	})
+	b.Run("allocate", func(b *testing.B) {
+		for n := 0; b.Loop(); n++ {
+			if _, err := s.Allocate(ctx, 9, n+int(time.Now().UnixNano()), [32]byte{1}, day.AddDate(1, 0, 0)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
