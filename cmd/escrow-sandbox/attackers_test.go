@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/seal"
@@ -56,6 +57,7 @@ type loot struct {
 	tokens []string
 	memory *haul
 	shares []threshold.KeyShare
+	groups []int             // of all records
 	halves map[string][]byte // of earlier decryptions by the same tokens, by token and ciphertext
 }
 
@@ -159,23 +161,40 @@ func (l loot) unwrap(t *testing.T, tokens []string, label, wrapped string) (all 
 }
 
 func (l loot) decrypt(t *testing.T, token, context, wrapped string) []byte {
-	const key = "penname-transit/decrypt/penname-record"
-	for _, body := range []map[string]any{
-		{"batch_input": []map[string]string{{"ciphertext": wrapped, "context": context}}},
-		{"ciphertext": wrapped, "context": context},
-	} {
-		status, answer := l.vault.Do(t, token, http.MethodPost, key, body)
-		if status != http.StatusOK {
-			continue
+	// What was found in memory does not name its group: it is tried with the keys of all.
+	texts := []string{wrapped}
+	if group, _ := keep.GroupOf(wrapped); group == 0 {
+		for _, group := range l.groups {
+			texts = append(texts, keep.InGroup(group, wrapped))
 		}
-		data, _ := answer["data"].(map[string]any)
-		if results, ok := data["batch_results"].([]any); ok && len(results) == 1 {
-			data, _ = results[0].(map[string]any)
+	}
+	for _, text := range texts {
+		key, wrapped := escrowtest.RecordKey("decrypt", text)
+		for _, body := range []map[string]any{
+			{"batch_input": []map[string]string{{"ciphertext": wrapped, "context": context}}},
+			{"ciphertext": wrapped, "context": context},
+		} {
+			if half := l.try(t, token, key, body); half != nil {
+				return half
+			}
 		}
-		text, _ := data["plaintext"].(string)
-		if half, err := base64.StdEncoding.DecodeString(text); err == nil && len(half) == 32 {
-			return half
-		}
+	}
+	return nil
+}
+
+// try is one call that could decrypt.
+func (l loot) try(t *testing.T, token, key string, body map[string]any) []byte {
+	status, answer := l.vault.Do(t, token, http.MethodPost, key, body)
+	if status != http.StatusOK {
+		return nil
+	}
+	data, _ := answer["data"].(map[string]any)
+	if results, ok := data["batch_results"].([]any); ok && len(results) == 1 {
+		data, _ = results[0].(map[string]any)
+	}
+	text, _ := data["plaintext"].(string)
+	if half, err := base64.StdEncoding.DecodeString(text); err == nil && len(half) == 32 {
+		return half
 	}
 	return nil
 }
@@ -206,12 +225,15 @@ func (l loot) widen(t *testing.T, token, context, wrapped string) []byte {
 			return l.decrypt(t, fmt.Sprint(auth["client_token"]), context, wrapped)
 		}
 	}
-	const transit = "penname-transit/"
 	for _, a := range [][2]string{
-		{http.MethodPost, transit + "keys/penname-record/config"}, {http.MethodGet, transit + "export/encryption-key/penname-record"},
-		{http.MethodGet, transit + "backup/penname-record"}, {http.MethodPost, transit + "rewrap/penname-record"},
-		{http.MethodPost, transit + "datakey/plaintext/penname-record"}, {http.MethodGet, "sys/raw/logical"}, {http.MethodGet, "sys/storage/raft/snapshot"},
+		{http.MethodPost, "keys/KEY/config"}, {http.MethodGet, "export/encryption-key/KEY"}, {http.MethodGet, "backup/KEY"}, {http.MethodPost, "rewrap/KEY"},
+		{http.MethodPost, "datakey/plaintext/KEY"}, {http.MethodGet, "sys/raw/logical"}, {http.MethodGet, "sys/storage/raft/snapshot"},
 	} {
+		at, of := escrowtest.RecordKey("x", wrapped)
+		mount, key, _ := strings.Cut(at, "/x/")
+		if before, after, ok := strings.Cut(a[1], "KEY"); ok {
+			a[1], wrapped = mount+"/"+before+key+after, of
+		}
 		body := map[string]any{"exportable": true, "allow_plaintext_backup": true, "ciphertext": wrapped, "context": context}
 		if status, _ := l.vault.Do(t, token, a[0], a[1], body); status/100 == 2 {
 			t.Errorf("a token that may not decrypt may %s %s", a[0], a[1])
@@ -474,6 +496,11 @@ func takeEverything(t *testing.T) everything {
 		token: map[capability]string{
 			issuingRole: v.Token(t, vault.SideIssuing), disclosing: v.Token(t, vault.SideDisclosing), vaultAdmin: v.RootToken,
 		},
+	}
+	for _, r := range e.rows {
+		if group, _ := keep.GroupOf(r.FirstHalf); group != 0 {
+			e.base.groups = append(e.base.groups, group)
+		}
 	}
 	if len(e.rows) != len(i.people) {
 		t.Fatalf("%d records of %d people", len(e.rows), len(i.people))

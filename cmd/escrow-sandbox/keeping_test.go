@@ -19,7 +19,7 @@ type backup struct{ label, firstHalf, insert string }
 // keysWord plays `escrowd keys rotate`, against the sandbox's key service.
 func keysWord(s *scene, ts *testscript.TestScript, args []string) error {
 	asJSON := len(args) > 1 && args[1] == "--json"
-	return escrowd.Rotate(context.Background(), s.Service.Keeping, s.Clock.Now, asJSON, ts.Stdout(), ts.Stderr())
+	return escrowd.Rotate(context.Background(), s.Service.Keeping, s.Clock.Now, false, asJSON, ts.Stdout(), ts.Stderr())
 }
 
 // psql runs SQL as the database's administrator, whom no trigger stops.

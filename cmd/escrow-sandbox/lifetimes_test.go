@@ -480,9 +480,10 @@ func TestLossOfVault(t *testing.T) {
 	before := look(issuing)
 
 	k := o.world.Service.Keeping
+	now := time.Now()
 	fresh := func(want error) {
 		t.Helper()
-		if err := keep.SnapshotFresh(t.Context(), k.Keys, k.Store.NewestSnapshot, time.Now()); !errors.Is(err, want) {
+		if err := keep.SnapshotFresh(t.Context(), k.Store.NewestSnapshot, now); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
 		}
 	}
@@ -493,17 +494,19 @@ func TestLossOfVault(t *testing.T) {
 	if _, err := os.Stat(file); err == nil {
 		t.Error("half a snapshot was left")
 	}
-	snapshot("with version 1 of the record key", 0)
+	snapshot("with the keys of 64 groups and what rotations made up to step 0", 0)
 	snapshot("file.exists: ", 1)
 	fresh(nil)
 	if _, err := k.Keeper(time.Now, nil).Rotate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	fresh(keep.ErrNoSnapshot) // it lacks the key that everything is under now
+	fresh(nil)
+	now = now.AddDate(0, 0, 2)
+	fresh(keep.ErrNoSnapshot) // it lacks the keys that everything is under now
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	snapshot("with version 2 of the record key", 0)
+	snapshot("with the keys of 64 groups and what rotations made up to step 195", 0)
 	fresh(nil)
 	sealed, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
 	if err != nil {

@@ -158,7 +158,7 @@ func (m *monitoring) play(n *network) (h history, story *world.Story) {
 	h.old = m.scrape()
 	m.must(tb.Service.Publish(t.Context()))
 	m.must(tb.Service.FollowRules(t.Context()))
-	m.must(tb.Service.Keeping.Store.AddSnapshot(t.Context(), keep.Snapshot{Day: tb.Clock.Now().UTC().Truncate(24 * time.Hour), Version: 1}))
+	m.must(tb.Service.Keeping.Store.AddSnapshot(t.Context(), keep.Snapshot{Day: tb.Clock.Now().UTC().Truncate(24 * time.Hour)}))
 	m.must(tb.Service.SendMails(t.Context())) // who was told has no address: nobody waits
 	h.last = m.scrape()
 	return h, story

@@ -10,14 +10,22 @@ path "penname-transit/decrypt/penname-record" {
   required_parameters = ["batch_input"]
 }
 
+# The keys of groups are in a mount of their own: + is one of them, and nothing below it.
+path "penname-groups/decrypt/+" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "batch_input" = [] }
+  required_parameters = ["batch_input"]
+}
+
 path "penname-transit/decrypt/penname-link" {
   capabilities        = ["update"]
   allowed_parameters  = { "batch_input" = [] }
   required_parameters = ["batch_input"]
 }
 
-# The flags of the keys, never the keys: checked at every start.
+# The flags of the keys, never the keys: checked at every start, those of a group at its first use.
 path "penname-transit/keys/penname-record" { capabilities = ["read"] }
+path "penname-groups/keys/+" { capabilities = ["read"] }
 path "penname-transit/keys/penname-link" { capabilities = ["read"] }
 
 # When its secret id ends: of one that it knows already.

@@ -12,6 +12,13 @@ path "penname-transit/encrypt/penname-record" {
   required_parameters = ["batch_input"]
 }
 
+# The keys of groups are in a mount of their own: + is one of them, and nothing below it.
+path "penname-groups/encrypt/+" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "batch_input" = [] }
+  required_parameters = ["batch_input"]
+}
+
 path "penname-transit/encrypt/penname-link" {
   capabilities        = ["update"]
   allowed_parameters  = { "batch_input" = [] }
@@ -32,8 +39,9 @@ path "penname-transit/hmac/penname-pseudonym" {
   required_parameters = ["batch_input", "key_version"]
 }
 
-# The flags of the keys, never the keys: checked at every start.
+# The flags of the keys, never the keys: checked at every start, those of a group at its first use.
 path "penname-transit/keys/penname-record" { capabilities = ["read"] }
+path "penname-groups/keys/+" { capabilities = ["read"] }
 path "penname-transit/keys/penname-link" { capabilities = ["read"] }
 path "penname-transit/keys/penname-fingerprint" { capabilities = ["read"] }
 path "penname-transit/keys/penname-pseudonym" { capabilities = ["read"] }

@@ -1,6 +1,6 @@
-# The keeping side of Penname makes a new version of the record key, moves what
-# is wrapped to it, and destroys the versions before it. It cannot encrypt,
-# decrypt or compute anything, and reads no key. Whoever holds it can destroy every
+# The keeping side of Penname makes the record keys of groups and new versions of
+# them, moves what is wrapped to these, and destroys the versions before. It cannot
+# encrypt, decrypt or compute anything, and reads no key. Whoever holds it can destroy every
 # record, and read none.
 #
 # escrowd reads back what these lines amount to at every start
@@ -25,6 +25,42 @@ path "penname-transit/keys/penname-record/config" {
 }
 
 path "penname-transit/keys/penname-record/trim" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "min_available_version" = [] }
+  required_parameters = ["min_available_version"]
+}
+
+# The keys of groups are in a mount of their own: + is one of them, and nothing below
+# it. It makes them as they must be, and in no other way; the flags may be read.
+path "penname-groups/keys/+" {
+  capabilities = ["read", "update"]
+  allowed_parameters = {
+    "type"                   = ["aes256-gcm96"]
+    "derived"                = ["true"]
+    "exportable"             = ["false"]
+    "allow_plaintext_backup" = ["false"]
+  }
+  required_parameters = ["type", "derived", "exportable", "allow_plaintext_backup"]
+}
+
+path "penname-groups/rewrap/+" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "batch_input" = [] }
+  required_parameters = ["batch_input"]
+}
+
+path "penname-groups/keys/+/rotate" {
+  capabilities      = ["update"]
+  denied_parameters = { "*" = [] }
+}
+
+path "penname-groups/keys/+/config" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "min_decryption_version" = [], "min_encryption_version" = [] }
+  required_parameters = ["min_decryption_version", "min_encryption_version"]
+}
+
+path "penname-groups/keys/+/trim" {
   capabilities        = ["update"]
   allowed_parameters  = { "min_available_version" = [] }
   required_parameters = ["min_available_version"]

@@ -1,36 +1,38 @@
-// Package keep is the keeping side of Penname: it moves every record to a new
-// key, and erases the records whose persons asked for it.
+// Package keep is the keeping side of Penname: it moves records to new keys, and
+// erases the records whose persons asked for it.
 //
-// It can rotate and rewrap. It can neither encrypt nor decrypt, and reads no
+// It can make keys, rotate and rewrap. It can neither encrypt nor decrypt, and reads no
 // sealed field: what it handles is text that the key service made for somebody
 // else.
 //
-//	Rotate   new version → every first half rewrapped, in batches, while serving
-//	         → no older one can come in → every old version destroyed
-//	Erase    asked by the person, cleared by the disclosing side → fields and both
-//	         halves blanked and leaf ERASED, in one transaction
-//	Work     Erase, then Rotate if an erasure waits for it
+//	OpenGroups   on the day before: the keys for those who enrol
+//	RotateGroup  new version → every first half of the group rewrapped, while serving
+//	             → no older one can come in → every old version destroyed
+//	Erase        asked by the person, cleared by the disclosing side → fields and both
+//	             halves blanked and leaf ERASED, in one transaction
+//	Work         Erase, then RotateGroup of each group that an erasure waits for
 //
 // Erasure is a rotation that leaves records behind. A blanked row alone would
 // come back with the next backup; but the first half in that backup is under a
-// version of the key that no longer exists, so that the backup, today's keys and
+// version of a key that no longer exists, so that the backup, today's keys and
 // all custodians together do not open it (ATTACKS I28).
 //
-// The price: a backup of the database that is older than the last rotation opens
-// no record. Pen names and cases in it are whole. Back up continuously (an archive of the
-// write-ahead log restores to now), and take a base backup after each rotation.
+// The price: a backup of the database opens no record of a group whose key was rotated
+// since. Pen names and cases in it are whole, and so are the records of all other
+// groups. Back up continuously: an archive of the write-ahead log restores to now.
 //
 // Trusted for: keeping. Whoever controls this side can destroy every record by
-// destroying a key version too early, and learns nothing. Not covered: a backup
+// destroying key versions too early, and learns nothing. Not covered: a backup
 // of the key service itself that is older than the rotation opens what a
-// database backup of the same age holds; keep the two apart, and the first no
-// longer than a restore needs.
+// database backup of the same age holds of that group; keep the two apart, and the
+// first no longer than a restore needs.
 package keep
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
@@ -48,7 +50,7 @@ var (
 	ErrRollback = refusal.New(refusal.Unavailable, "keys.rollback",
 		"the key service lacks key versions that the database saw, or has some that were destroyed, as after the restore of an old snapshot, or as another one: check its address, and restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
 	ErrUnopenable = refusal.New(refusal.NotYet, "keys.records_unopenable",
-		"records are under versions of the record key that were destroyed, as after the restore of a database from before the last rotation: nobody can open them; restore a newer copy of the database if there is one")
+		"records are under versions of a record key that were destroyed, as after the restore of a database from before a rotation of their group: nobody can open them; restore a newer copy of the database if there is one")
 )
 
 // What every side of a key service refuses. They stand here for all three ports,
@@ -70,67 +72,63 @@ var (
 // Half is a wrapped first half and the label that it is bound to.
 type Half struct{ Label, Wrapped string }
 
-// Keys is the key service as the keeping side may use it, for the record key.
-// It cannot wrap or open. Implementations return a refusal of kind Unavailable
+// Keys is the key service as the keeping side may use it, for the record keys, one of
+// each group. It cannot wrap or open. Implementations return a refusal of kind Unavailable
 // when the service is down, sealed or in doubt; every call may be repeated.
 type Keys interface {
 	Versions
+	// Open makes the key of a group, which is not 0, unless it is there.
+	Open(ctx context.Context, group int) error
 	// Rotate makes a version, from which on new halves are wrapped under it.
-	Rotate(ctx context.Context) error
+	Rotate(ctx context.Context, group int) error
 	// Rewrap returns each half under the newest version, in order. All or
-	// nothing: a half that does not belong to its label fails them all.
-	Rewrap(ctx context.Context, halves []Half) ([]string, error)
+	// nothing: a half that does not belong to its label or to the group fails them all.
+	Rewrap(ctx context.Context, group int, halves []Half) ([]string, error)
 	// Retire destroys every version below oldest, for good.
-	Retire(ctx context.Context, oldest int) error
+	Retire(ctx context.Context, group, oldest int) error
 }
 
 // Versions is the key service as each side may ask it.
 type Versions interface {
-	// Versions returns the oldest version of the record key that exists and the
-	// newest.
-	Versions(ctx context.Context) (oldest, newest int, err error)
+	// Versions returns the oldest version of a group's record key that exists and the
+	// newest; 0 and 0 if it has no key.
+	Versions(ctx context.Context, group int) (oldest, newest int, err error)
 }
 
-// Past is what the database knows of the record key.
+// Past is what the database knows of the record keys.
 type Past interface {
-	// UsedVersions returns the version below which every one was destroyed, and
-	// the newest that was in use; 1 where there was no rotation.
-	UsedVersions(ctx context.Context) (oldest, newest int, err error)
+	// UsedVersions returns what is known of those of the groups that there are, and of
+	// those that changed last, of which any older key service lacks something: group 0,
+	// the group that was made last, and those whose rotation is under way or ended last.
+	UsedVersions(ctx context.Context, groups ...int) ([]Used, error)
 }
+
+// Used is what was seen of a group's key: the version below which every one was
+// destroyed, and the newest that was in use; 1 where there was no rotation.
+type Used struct{ Group, Oldest, Newest int }
 
 // Current refuses, with ErrRollback, a key service that was taken back behind what
 // the database saw: a version that was made is missing, or one that was
-// destroyed exists again (ATTACKS F15). It cannot tell that the database was
-// taken back as well, which the witnesses of the log can, nor a version that
-// somebody made a second time by hand, under which nothing opens.
-func Current(ctx context.Context, keys Versions, past Past) error {
+// destroyed exists again (ATTACKS F15). A snapshot is of one moment for all keys, so
+// it asks for those that changed last, and for those of the groups that the caller uses.
+// It cannot tell that the database was taken back as well, which the witnesses of the log
+// can, nor a version that somebody made a second time by hand, under which nothing opens.
+func Current(ctx context.Context, keys Versions, past Past, groups ...int) error {
 	// In this order: what is seen first is there when the key service is asked.
-	oldest, newest, err := past.UsedVersions(ctx)
+	used, err := past.UsedVersions(ctx, groups...)
 	if err != nil {
 		return err
 	}
-	haveOldest, haveNewest, err := keys.Versions(ctx)
-	if err != nil {
-		return err
-	}
-	if haveOldest < oldest || haveNewest < newest {
-		return ErrRollback.Because(fmt.Errorf("it has the versions %d to %d, where %d to %d were seen", haveOldest, haveNewest, oldest, newest))
+	for _, u := range used {
+		oldest, newest, err := keys.Versions(ctx, u.Group)
+		if err != nil {
+			return err
+		}
+		if oldest < u.Oldest || newest < u.Newest {
+			return ErrRollback.Because(fmt.Errorf("of group %d it has the versions %d to %d, where %d to %d were seen", u.Group, oldest, newest, u.Oldest, u.Newest))
+		}
 	}
 	return nil
-}
-
-// Openable fails with ErrUnopenable if records are under versions of the key that no
-// longer exist. below is how many are under a version below one.
-func Openable(ctx context.Context, keys Versions, below func(context.Context, int) (int64, error)) error {
-	oldest, _, err := keys.Versions(ctx)
-	if err != nil {
-		return err
-	}
-	n, err := below(ctx, oldest)
-	if err == nil && n > 0 {
-		err = ErrUnopenable.Because(fmt.Errorf("%d records are below version %d", n, oldest))
-	}
-	return err
 }
 
 // State is where a rotation stands. It moves only forward.
@@ -143,8 +141,9 @@ const (
 	Done   State = "done"   // the older versions no longer exist
 )
 
-// Rotation moves all records to a version of the key.
+// Rotation moves the records of a group to a version of its key.
 type Rotation struct {
+	Group    int    `json:"group"`
 	Version  int    `json:"version"`
 	State    State  `json:"state"`
 	Position string `json:"-"`       // the last label that was rewrapped
@@ -160,12 +159,14 @@ type Erasure struct {
 // Rotations is where rotations are kept. What returned without error survives
 // a crash.
 type Rotations interface {
-	// Begin returns the rotation that is under way, or stores one to version; at
-	// most one is under way. It holds it for this process until release is
+	// Begin returns the rotation of the group that is under way, or stores one to
+	// version; at most one is under way. It holds it for this process until release is
 	// called, or is ErrRunning.
-	Begin(ctx context.Context, version int) (r Rotation, release func(), err error)
-	// Older returns the next halves under a version below r's and not below oldest,
-	// after r.Position in the order of labels, at most n. Erased records have none.
+	Begin(ctx context.Context, group, version int) (r Rotation, release func(), err error)
+	// Under returns the groups of which a rotation is under way.
+	Under(ctx context.Context) ([]int, error)
+	// Older returns the next halves of the group under a version below r's and not below
+	// oldest, after r.Position in the order of labels, at most n. Erased records have none.
 	Older(ctx context.Context, r Rotation, oldest, n int) ([]Half, error)
 	// Move replaces each half by its rewrapped one, unless it is another by now,
 	// and stores that r came so far, in one transaction.
@@ -175,6 +176,16 @@ type Rotations interface {
 	Shut(ctx context.Context, r Rotation) (Rotation, error)
 	// Finish marks r as done. It is ErrLeftBehind if Older returns a half.
 	Finish(ctx context.Context, r Rotation, oldest int) (Rotation, error)
+
+	// Groups returns the groups behind that one, in their order, at most n. 0 is none of them.
+	Groups(ctx context.Context, after, n int) ([]int, error)
+	// OpenGroups returns the groups that are open on that day or from the next on, and the
+	// last number that there is. first: there is none, and no record.
+	OpenGroups(ctx context.Context, day time.Time) (open []Group, last int, first bool, err error)
+	// AddGroups stores that these groups, which have keys, are open from a day on.
+	AddGroups(ctx context.Context, first, last int, from time.Time) error
+	// CloseGroups stores that these groups are closed from a day on.
+	CloseGroups(ctx context.Context, groups []int, from time.Time) error
 }
 
 // Erasures is where the requests to be deleted are kept.
@@ -189,9 +200,9 @@ type Erasures interface {
 	// Again blanks the records that came back, from a backup, although the log
 	// says that they were erased.
 	Again(ctx context.Context) error
-	// Waiting reports whether a copy of an erased record can be under a version
-	// that no finished rotation destroyed.
-	Waiting(ctx context.Context) (bool, error)
+	// Waiting returns the groups of which a copy of an erased record can be under a
+	// version that no finished rotation destroyed.
+	Waiting(ctx context.Context) ([]int, error)
 }
 
 // Keeper runs the keeping side. Progress and Batch may be left out.
@@ -205,8 +216,8 @@ type Keeper struct {
 	Progress  func(r Rotation, s string) // called after every step and every batch
 }
 
-// Rotate moves all records to a new version of the key and destroys the older
-// ones. It continues a rotation that was interrupted, whoever began it, at the
+// RotateGroup moves the records of a group to a new version of its key and destroys the
+// older ones. It continues a rotation that was interrupted, whoever began it, at the
 // batch where it stopped. Records can be sealed and opened all the while.
 //
 // Each step is written down before it is taken, and can be taken twice: the
@@ -217,29 +228,29 @@ type Keeper struct {
 // A half whose version no longer exists stays as it is. An older copy of the database
 // brings such halves back: nobody can move or open them, and those of today would
 // otherwise never move again.
-func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
+func (k *Keeper) RotateGroup(ctx context.Context, group int) (Rotation, error) {
 	// A rotation of an older key service would make a version that has the number
 	// of another one, and destroy what the newest snapshot still opens.
-	if err := Current(ctx, k.Keys, k.Past); err != nil {
+	if err := Current(ctx, k.Keys, k.Past, group); err != nil {
 		return Rotation{}, err
 	}
-	_, newest, err := k.Keys.Versions(ctx)
+	_, newest, err := k.Keys.Versions(ctx, group)
 	if err != nil {
 		return Rotation{}, err
 	}
-	r, release, err := k.Rotations.Begin(ctx, newest+1)
+	r, release, err := k.Rotations.Begin(ctx, group, newest+1)
 	if err != nil {
 		return Rotation{}, err
 	}
 	defer release()
 	// Asked again: another process may have made the version before we got the rotation.
-	oldest, newest, err := k.Keys.Versions(ctx)
+	oldest, newest, err := k.Keys.Versions(ctx, group)
 	if err != nil {
 		return r, err
 	}
 	switch {
 	case newest == r.Version-1 && r.State == Moving && r.Position == "":
-		if err := k.Keys.Rotate(ctx); err != nil {
+		if err := k.Keys.Rotate(ctx, group); err != nil {
 			return r, err
 		}
 	case newest < r.Version:
@@ -261,10 +272,10 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 	// Nothing can be left behind: no half below r.Version comes in, and the pass
 	// just made went over all there are. Finish says so once more; Retire first,
 	// because "done" means that the old versions no longer exist.
-	if left, err := k.Rotations.Older(ctx, Rotation{Version: r.Version}, oldest, 1); err != nil || len(left) > 0 {
+	if left, err := k.Rotations.Older(ctx, Rotation{Group: group, Version: r.Version}, oldest, 1); err != nil || len(left) > 0 {
 		return r, errors.Join(err, behind(left))
 	}
-	if err := k.Keys.Retire(ctx, r.Version); err != nil {
+	if err := k.Keys.Retire(ctx, group, r.Version); err != nil {
 		return r, err
 	}
 	if r, err = k.Rotations.Finish(ctx, r, oldest); err != nil {
@@ -281,7 +292,7 @@ func behind(left []Half) error {
 	return ErrLeftBehind
 }
 
-// move rewraps what is left of a pass over all records.
+// move rewraps what is left of a pass over the records of a group.
 func (k *Keeper) move(ctx context.Context, r Rotation, oldest int) (Rotation, error) {
 	n := k.Batch
 	if n == 0 {
@@ -292,7 +303,7 @@ func (k *Keeper) move(ctx context.Context, r Rotation, oldest int) (Rotation, er
 		if err != nil || len(from) == 0 {
 			return r, err
 		}
-		to, err := k.Keys.Rewrap(ctx, from)
+		to, err := k.Keys.Rewrap(ctx, r.Group, from)
 		if err != nil {
 			return r, err
 		}
@@ -339,19 +350,45 @@ func (k *Keeper) Erase(ctx context.Context) (erased int, failed error) {
 	}
 }
 
-// Work carries out what is cleared, and rotates if a copy of an erased record
-// could still be opened. Erasures that come during a rotation share the next.
+// Work carries out what is cleared, and rotates the groups of which a copy of an erased
+// record could still be opened, besides those of which a rotation was interrupted. Erasures
+// that come during a rotation of their group share the next.
 func (k *Keeper) Work(ctx context.Context) (erased int, err error) {
 	erased, err = k.Erase(ctx)
 	if err != nil {
 		return erased, err
 	}
 	waiting, err := k.Erasures.Waiting(ctx)
-	if err != nil || !waiting {
+	if err != nil {
 		return erased, err
 	}
-	if _, err = k.Rotate(ctx); errors.Is(err, ErrRunning) {
-		err = nil // the next call sees to what that rotation does not cover
+	under, err := k.Rotations.Under(ctx)
+	if err != nil {
+		return erased, err
 	}
+	groups := slices.Concat(under, waiting)
+	slices.Sort(groups)
+	_, err = k.rotateGroups(ctx, slices.Compact(groups))
 	return erased, err
+}
+
+// rotateGroups rotates groups one after the other. One that fails keeps no other from its
+// turn; one that another process rotates is left to it.
+func (k *Keeper) rotateGroups(ctx context.Context, groups []int) (all Rotated, failed error) {
+	for _, group := range groups {
+		r, err := k.RotateGroup(ctx, group)
+		switch {
+		case errors.Is(err, ErrRunning):
+			all.Running++
+		case err != nil:
+			failed = err
+		default:
+			all.Groups++
+			all.Records += r.Records
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRollback) {
+			return all, failed
+		}
+	}
+	return all, failed
 }

@@ -14,9 +14,10 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// world is a key service and a database in memory. A half is its label and the
-// version that it is under.
+// world is a key service and a database in memory, of one group. A half is its label and
+// the version that it is under.
 type world struct {
+	groups                        // of which it has no records
 	oldest, newest int            // versions that exist
 	used           [2]int         // that the database knows of
 	rotation       *keep.Rotation // under way
@@ -33,21 +34,28 @@ func newWorld(records int) *world {
 	return w
 }
 
-func (w *world) Versions(context.Context) (oldest, newest int, err error) {
+func (w *world) Versions(context.Context, int) (oldest, newest int, err error) {
 	return w.oldest, w.newest, nil
 }
 
-func (w *world) UsedVersions(context.Context) (oldest, newest int, err error) {
-	return w.used[0], w.used[1], nil
+func (w *world) UsedVersions(context.Context, ...int) ([]keep.Used, error) {
+	return []keep.Used{{Oldest: w.used[0], Newest: w.used[1]}}, nil
 }
 
-func (w *world) Rotate(context.Context) error {
+func (w *world) Under(context.Context) ([]int, error) {
+	if w.rotation == nil {
+		return nil, nil
+	}
+	return []int{0}, nil
+}
+
+func (w *world) Rotate(context.Context, int) error {
 	w.newest++
 	w.log = append(w.log, fmt.Sprint("rotate to ", w.newest))
 	return nil
 }
 
-func (w *world) Rewrap(_ context.Context, halves []keep.Half) (out []string, err error) {
+func (w *world) Rewrap(_ context.Context, _ int, halves []keep.Half) (out []string, err error) {
 	for _, h := range halves {
 		if w.halves[h.Label] < w.oldest {
 			return nil, keep.ErrArchived
@@ -57,7 +65,7 @@ func (w *world) Rewrap(_ context.Context, halves []keep.Half) (out []string, err
 	return out, nil
 }
 
-func (w *world) Retire(_ context.Context, oldest int) error {
+func (w *world) Retire(_ context.Context, _, oldest int) error {
 	for label, v := range w.halves {
 		if v >= w.oldest && v < oldest {
 			return fmt.Errorf("%s was lost", label)
@@ -68,7 +76,7 @@ func (w *world) Retire(_ context.Context, oldest int) error {
 	return nil
 }
 
-func (w *world) Begin(_ context.Context, version int) (keep.Rotation, func(), error) {
+func (w *world) Begin(_ context.Context, _, version int) (keep.Rotation, func(), error) {
 	if w.locked {
 		return keep.Rotation{}, nil, keep.ErrRunning
 	}
@@ -147,7 +155,7 @@ func TestRotateFromEveryState(t *testing.T) {
 			w := newWorld(records)
 			c.left(w)
 			oldest := w.oldest
-			r, err := w.keeper().Rotate(t.Context())
+			r, err := w.keeper().RotateGroup(t.Context(), 0)
 			if !errors.Is(err, c.want) || !slices.Equal(w.log, c.keys) {
 				t.Fatalf("%v, keys %q; want %v, %q", err, w.log, c.want, c.keys)
 			}
@@ -185,7 +193,7 @@ func TestFoundN2HalvesThatNobodyOpensStopNoRotation(t *testing.T) {
 	w := newWorld(3)
 	w.oldest, w.newest = 7, 7
 	w.halves["record-01"] = 7 // sealed since
-	if r, err := w.keeper().Rotate(t.Context()); err != nil || r.Records != 1 || !slices.Equal(w.log, []string{"rotate to 8", "retire below 8"}) {
+	if r, err := w.keeper().RotateGroup(t.Context(), 0); err != nil || r.Records != 1 || !slices.Equal(w.log, []string{"rotate to 8", "retire below 8"}) {
 		t.Errorf("%+v, %v, keys %q", r, err, w.log)
 	}
 	if w.halves["record-00"] != 1 || w.halves["record-01"] != 8 {
@@ -198,7 +206,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	w := newWorld(2)
 	k := w.keeper()
 	k.Rotations = leavesBehind{w}
-	if _, err := k.Rotate(t.Context()); !errors.Is(err, keep.ErrLeftBehind) || w.oldest != 1 {
+	if _, err := k.RotateGroup(t.Context(), 0); !errors.Is(err, keep.ErrLeftBehind) || w.oldest != 1 {
 		t.Errorf("%v, oldest %d", err, w.oldest)
 	}
 }
@@ -220,7 +228,7 @@ type requests struct {
 	failing string
 	held    string
 	leaves  map[string]proof.Leaf
-	waiting bool
+	waiting []int
 }
 
 var errBroken = refusal.New(refusal.Unavailable, "test.broken", "broken")
@@ -245,8 +253,8 @@ func (r *requests) Erase(_ context.Context, e keep.Erasure, leaf proof.Leaf) (bo
 	return true, nil
 }
 
-func (r *requests) Again(context.Context) error           { return nil }
-func (r *requests) Waiting(context.Context) (bool, error) { return r.waiting, nil }
+func (r *requests) Again(context.Context) error            { return nil }
+func (r *requests) Waiting(context.Context) ([]int, error) { return r.waiting, nil }
 
 // Requests that fail or are held again do not stand in the way of those behind
 // them, however many there are.
@@ -268,7 +276,7 @@ func TestEraseServesEverybody(t *testing.T) {
 	if erased, err := k.Work(t.Context()); erased != 2 || err != nil || len(w.log) != 0 {
 		t.Errorf("%d erased, %v, keys %q", erased, err, w.log)
 	}
-	r.waiting = true
+	r.waiting = []int{0}
 	if _, err := k.Work(t.Context()); err != nil || !slices.Equal(w.log, []string{"rotate to 2", "retire below 2"}) {
 		t.Errorf("%v, keys %q", err, w.log)
 	}

@@ -5,8 +5,10 @@
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing, penname_keeping;
 GRANT SELECT (version, since, changes) ON side_by_side TO penname_issuing, penname_disclosing, penname_keeping;
 
--- Those who use the record key: which versions of it were in use, and which no longer exist.
-GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_disclosing;
+-- Those who use the record keys: which versions of them were in use, and which no longer exist.
+GRANT SELECT (key_group, version, state, records, step) ON rotations TO penname_issuing, penname_disclosing;
+GRANT SELECT (number, opened, closed) ON key_groups TO penname_issuing;
+GRANT SELECT (number) ON key_groups TO penname_disclosing;
 
 -- The issuing side writes sealed fields and links, and never reads them.
 GRANT INSERT (label, first_half, second_half, sealed, day) ON records TO penname_issuing;
@@ -105,15 +107,17 @@ GRANT INSERT (id, kind, case_id, target, party, leaf, hidden, day, since, due), 
 -- The keeping side moves first halves to a newer key and erases what was asked
 -- to be. It reads no sealed field and no link, and appends one kind of leaf.
 GRANT SELECT (label, first_half, erased), UPDATE (first_half, second_half, sealed, erased) ON records TO penname_keeping;
-GRANT SELECT (version, state, position, records, day), INSERT (version, state, day), UPDATE (state, position, records) ON rotations TO penname_keeping;
-GRANT EXECUTE ON FUNCTION close_rotation(integer) TO penname_keeping;
-GRANT EXECUTE ON FUNCTION key_version(text) TO penname_keeping;
-GRANT SELECT (label, salt, day, cleared, leaf, version), UPDATE (leaf, version) ON erasures TO penname_keeping;
+GRANT SELECT (key_group, version, state, position, records, day, step), INSERT (key_group, version, state, day), UPDATE (state, position, records) ON rotations TO penname_keeping;
+GRANT SELECT (number, opened, closed), INSERT (number, opened), UPDATE (closed) ON key_groups TO penname_keeping;
+GRANT EXECUTE ON FUNCTION close_rotation(integer, integer) TO penname_keeping;
+GRANT EXECUTE ON FUNCTION key_version(text) TO penname_issuing, penname_keeping;
+GRANT EXECUTE ON FUNCTION key_group(text) TO penname_issuing, penname_keeping;
+GRANT SELECT (label, salt, day, cleared, leaf, version, key_group), UPDATE (leaf, version, key_group) ON erasures TO penname_keeping;
 GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;
 GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_keeping;
 GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_keeping;
 GRANT SELECT (leaf) ON lost_leaves TO penname_keeping;
-GRANT SELECT (day, version), INSERT (day, version) ON snapshots TO penname_keeping;
+GRANT SELECT (day, key_group, step), INSERT (day, key_group, step) ON snapshots TO penname_keeping;
 
 -- The custodians' message board: appended to.
 GRANT SELECT (plan_hash, plan), INSERT (plan_hash, plan) ON ceremonies TO penname_disclosing;

@@ -121,7 +121,7 @@ func (s *Issuing) Admit(ctx context.Context, a issue.Admission) (done bool, err 
 			e.Person.Label, e.Record.FirstHalf, second, PackFields(e.Record.Fields), e.Day.UTC())
 		return refused(ctx, err)
 	})
-	if constraint(err) == "records_key_version" {
+	if name := constraint(err); name == "records_key_version" || name == "records_key_group" {
 		err = issue.ErrOlderKey.Because(err)
 	}
 	return done && err == nil, err

@@ -131,7 +131,7 @@ func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolm
 		INSERT INTO records (label, first_half, second_half, sealed, day)
 		SELECT label, first_half, second_half, sealed, day FROM e WHERE label IN (SELECT label FROM person)`,
 		labels, ids, digests, prints, likes, births, marks, firsts, seconds, sealed, days)
-	if constraint(err) == "records_key_version" {
+	if name := constraint(err); name == "records_key_version" || name == "records_key_group" {
 		err = issue.ErrOlderKey.Because(err)
 	}
 	return n, err

@@ -34,8 +34,8 @@ func OpenKeeping(ctx context.Context, dsn string, o Options) (*Keeping, error) {
 // Begin implements [keep.Rotations]. What holds the rotation is a lock of the
 // session, which ends with the connection. A process that lost it and goes on
 // does no harm: every step can be taken twice.
-func (k *Keeping) Begin(ctx context.Context, version int) (r keep.Rotation, release func(), err error) {
-	const lock = 7165016318 // arbitrary
+func (k *Keeping) Begin(ctx context.Context, group, version int) (r keep.Rotation, release func(), err error) {
+	lock := rotationLock + int64(group)<<32
 	held, err := k.acquire(ctx)
 	if err != nil {
 		return r, nil, err
@@ -43,13 +43,13 @@ func (k *Keeping) Begin(ctx context.Context, version int) (r keep.Rotation, rele
 	release = func() {
 		end, cancel := k.detached(ctx)
 		defer cancel()
-		if _, err := held.Exec(end, `SELECT pg_advisory_unlock($1)`, int64(lock)); err != nil {
+		if _, err := held.Exec(end, `SELECT pg_advisory_unlock($1)`, lock); err != nil {
 			held.Conn().Close(end) // the lock goes with the session
 		}
 		held.Release()
 	}
 	var alone bool
-	if err := held.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(lock)).Scan(&alone); err != nil {
+	if err := held.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, lock).Scan(&alone); err != nil {
 		held.Conn().Close(context.WithoutCancel(ctx))
 		held.Release()
 		return r, nil, refused(ctx, err)
@@ -59,12 +59,12 @@ func (k *Keeping) Begin(ctx context.Context, version int) (r keep.Rotation, rele
 		return r, nil, keep.ErrRunning
 	}
 	err = k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		r, err = rotation(ctx, tx)
+		r, err = rotation(ctx, tx, group)
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return refused(ctx, err)
 		}
-		r = keep.Rotation{Version: version, State: keep.Moving}
-		_, err = tx.Exec(ctx, `INSERT INTO rotations (version, state, day) VALUES ($1, $2, $3)`, version, string(r.State), time.Now().UTC().Truncate(24*time.Hour))
+		r = keep.Rotation{Group: group, Version: version, State: keep.Moving}
+		_, err = tx.Exec(ctx, `INSERT INTO rotations (key_group, version, state, day) VALUES ($1, $2, $3, $4)`, group, version, string(r.State), time.Now().UTC().Truncate(24*time.Hour))
 		return refused(ctx, err)
 	})
 	if err != nil {
@@ -74,11 +74,38 @@ func (k *Keeping) Begin(ctx context.Context, version int) (r keep.Rotation, rele
 	return r, release, nil
 }
 
-// rotation is the one that is under way, or pgx.ErrNoRows.
-func rotation(ctx context.Context, q querier) (r keep.Rotation, err error) {
-	err = q.QueryRow(ctx, `SELECT version, state, position, records FROM rotations WHERE state <> 'done'`).
+// rotationLock is arbitrary. A group is added in the upper half.
+const rotationLock int64 = 7165016318
+
+// rotation is the one of a group that is under way, or pgx.ErrNoRows.
+func rotation(ctx context.Context, q querier, group int) (r keep.Rotation, err error) {
+	r.Group = group
+	err = q.QueryRow(ctx, `SELECT version, state, position, records FROM rotations WHERE key_group = $1 AND state <> 'done'`, group).
 		Scan(&r.Version, (*string)(&r.State), &r.Position, &r.Records)
 	return r, err
+}
+
+// Under implements [keep.Rotations].
+func (k *Keeping) Under(ctx context.Context) ([]int, error) {
+	return k.groups(ctx, `SELECT key_group FROM rotations WHERE state <> 'done' ORDER BY key_group`)
+}
+
+// Groups implements [keep.Rotations].
+func (k *Keeping) Groups(ctx context.Context, after, n int) ([]int, error) {
+	return k.groups(ctx, `SELECT number FROM key_groups WHERE number > $1 ORDER BY number LIMIT $2`, after, n)
+}
+
+// groups reads numbers of groups.
+func (d *db) groups(ctx context.Context, query string, args ...any) (groups []int, err error) {
+	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		groups, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		return err
+	})
+	return groups, err
 }
 
 // Older implements [keep.Rotations].
@@ -86,10 +113,10 @@ func (k *Keeping) Older(ctx context.Context, r keep.Rotation, oldest, n int) (ha
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT label, first_half FROM records r
-			WHERE label > $1 AND erased IS NULL AND key_version(first_half) < $2 AND key_version(first_half) >= $4
+			WHERE label > $1 AND erased IS NULL AND key_group(first_half) = $5 AND key_version(first_half) < $2 AND key_version(first_half) >= $4
 			  AND NOT EXISTS (SELECT FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL) -- see Again
 			ORDER BY label LIMIT $3`,
-			r.Position, r.Version, n, oldest)
+			r.Position, r.Version, n, oldest, r.Group)
 		if err != nil {
 			return err
 		}
@@ -99,13 +126,54 @@ func (k *Keeping) Older(ctx context.Context, r keep.Rotation, oldest, n int) (ha
 	return halves, err
 }
 
-// Below returns how many records are under a version below that one: see
+// Below returns how many records of a group are under a version below that one: see
 // [keep.Openable]. Erased ones are under none.
-func (k *Keeping) Below(ctx context.Context, version int) (n int64, err error) {
+func (k *Keeping) Below(ctx context.Context, group, version int) (n int64, err error) {
 	err = k.glance(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT count(*) FROM records WHERE erased IS NULL AND key_version(first_half) < $1`, version).Scan(&n)
+		return c.QueryRow(ctx, `SELECT count(*) FROM records WHERE erased IS NULL AND key_group(first_half) = $1 AND key_version(first_half) < $2`, group, version).Scan(&n)
 	})
 	return n, err
+}
+
+// OpenGroups implements [keep.Rotations].
+func (k *Keeping) OpenGroups(ctx context.Context, day time.Time) (open []keep.Group, last int, first bool, err error) {
+	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			SELECT number, opened, closed IS NOT NULL, (SELECT count(*) FROM records WHERE erased IS NULL AND key_group(first_half) = number)
+			FROM key_groups WHERE closed IS NULL OR closed > $1 ORDER BY number`, day)
+		if err != nil {
+			return err
+		}
+		if open, err = pgx.CollectRows(rows, pgx.RowToStructByPos[keep.Group]); err != nil {
+			return err
+		}
+		return c.QueryRow(ctx, `
+			SELECT coalesce(max(number), 0), count(*) = 0 AND NOT EXISTS (SELECT FROM records) FROM key_groups`).Scan(&last, &first)
+	})
+	return open, last, first, err
+}
+
+// AddGroups implements [keep.Rotations]. Two processes that decide the same add them once.
+func (k *Keeping) AddGroups(ctx context.Context, first, last int, from time.Time) error {
+	return k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, rotationLock+1)
+		if err == nil {
+			_, err = tx.Exec(ctx, `INSERT INTO key_groups (number, opened) SELECT n, $3 FROM generate_series($1::int, $2) n
+				WHERE n > (SELECT coalesce(max(number), 0) FROM key_groups)`, first, last, from)
+		}
+		return refused(ctx, err)
+	})
+}
+
+// CloseGroups implements [keep.Rotations].
+func (k *Keeping) CloseGroups(ctx context.Context, groups []int, from time.Time) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	return k.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := k.exec(ctx, `UPDATE key_groups SET closed = $2 WHERE number = ANY ($1::int[]) AND closed IS NULL`, groups, from)
+		return err
+	})
 }
 
 // Move implements [keep.Rotations]. A half that was erased, or moved by another
@@ -127,16 +195,16 @@ func (k *Keeping) Move(ctx context.Context, r keep.Rotation, from []keep.Half, t
 			return refused(ctx, err)
 		}
 		if doubt && tag.RowsAffected() == 0 {
-			now, err := rotation(ctx, tx) // it was committed, or another process did it
+			now, err := rotation(ctx, tx, r.Group) // it was committed, or another process did it
 			if err == nil && now.Position >= last {
 				r = now
 				return nil
 			}
 		}
-		_, err = tx.Exec(ctx, `UPDATE rotations SET position = $2, records = records + $3 WHERE version = $1 AND state <> 'done'`,
-			r.Version, last, tag.RowsAffected())
+		_, err = tx.Exec(ctx, `UPDATE rotations SET position = $2, records = records + $3 WHERE version = $1 AND key_group = $4 AND state <> 'done'`,
+			r.Version, last, tag.RowsAffected(), r.Group)
 		if err == nil {
-			r, err = rotation(ctx, tx)
+			r, err = rotation(ctx, tx, r.Group)
 		}
 		return refused(ctx, err)
 	})
@@ -146,11 +214,11 @@ func (k *Keeping) Move(ctx context.Context, r keep.Rotation, from []keep.Half, t
 // Shut implements [keep.Rotations].
 func (k *Keeping) Shut(ctx context.Context, r keep.Rotation) (keep.Rotation, error) {
 	err := k.transact(atLength(ctx), func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		if _, err := tx.Exec(ctx, `SELECT close_rotation($1)`, r.Version); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT close_rotation($1, $2)`, r.Version, r.Group); err != nil {
 			return refused(ctx, err)
 		}
 		var err error
-		r, err = rotation(ctx, tx)
+		r, err = rotation(ctx, tx, r.Group)
 		return refused(ctx, err)
 	})
 	return r, err
@@ -158,7 +226,7 @@ func (k *Keeping) Shut(ctx context.Context, r keep.Rotation) (keep.Rotation, err
 
 // Finish implements [keep.Rotations].
 func (k *Keeping) Finish(ctx context.Context, r keep.Rotation, oldest int) (keep.Rotation, error) {
-	left, err := k.Older(ctx, keep.Rotation{Version: r.Version}, oldest, 1)
+	left, err := k.Older(ctx, keep.Rotation{Group: r.Group, Version: r.Version}, oldest, 1)
 	if err != nil {
 		return r, err
 	}
@@ -166,7 +234,7 @@ func (k *Keeping) Finish(ctx context.Context, r keep.Rotation, oldest int) (keep
 		return r, keep.ErrLeftBehind
 	}
 	err = k.settle(ctx, func(ctx context.Context, _ bool) error {
-		_, err := k.exec(ctx, `UPDATE rotations SET state = 'done' WHERE version = $1 AND state = 'closed'`, r.Version)
+		_, err := k.exec(ctx, `UPDATE rotations SET state = 'done' WHERE version = $1 AND key_group = $2 AND state = 'closed'`, r.Version, r.Group)
 		return err
 	})
 	if err == nil {
@@ -218,14 +286,13 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 			}
 		}
 		b := &pgx.Batch{}
-		// Every copy of the half that was ever made is under this version or an
-		// older one. The rotation under way counts, too: it may have rewrapped
-		// the half just now.
+		// Every copy of the half that was ever made is under this version of its group's key
+		// or an older one. The rotation under way counts, too: it may have rewrapped the half
+		// just now.
 		b.Queue(`
-			UPDATE erasures SET leaf = $2, version = greatest(
-			  (SELECT key_version(first_half) FROM records WHERE label = $1),
-			  (SELECT max(version) FROM rotations))
-			WHERE label = $1`, e.Label, index)
+			UPDATE erasures e SET leaf = $2, key_group = key_group(r.first_half), version = greatest(key_version(r.first_half),
+			  (SELECT max(version) FROM rotations o WHERE o.key_group = key_group(r.first_half)))
+			FROM records r WHERE e.label = $1 AND r.label = $1`, e.Label, index)
 		b.Queue(`UPDATE records SET first_half = '', second_half = '', sealed = '', erased = $2 WHERE label = $1 AND erased IS NULL`,
 			e.Label, leaf.Day)
 		erased = true
@@ -248,11 +315,8 @@ func (k *Keeping) Again(ctx context.Context) error {
 }
 
 // Waiting implements [keep.Erasures].
-func (k *Keeping) Waiting(ctx context.Context) (waiting bool, err error) {
-	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM erasures WHERE leaf IS NOT NULL
-			  AND version >= (SELECT coalesce(max(version), 0) FROM rotations WHERE state = 'done'))`).Scan(&waiting)
-	})
-	return waiting, err
+func (k *Keeping) Waiting(ctx context.Context) ([]int, error) {
+	return k.groups(ctx, `
+		SELECT DISTINCT key_group FROM erasures e WHERE leaf IS NOT NULL
+		AND NOT EXISTS (SELECT FROM rotations r WHERE r.key_group = e.key_group AND r.version > e.version AND r.state = 'done')`)
 }

@@ -1,9 +1,14 @@
 package postgres
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
+	"flag"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +53,7 @@ func BenchmarkRotation(b *testing.B) {
 	k := &keep.Keeper{Keys: v.Keeping(b), Past: h.k, Rotations: h.k, Erasures: h.k, Now: time.Now, Batch: batch}
 	moved := int64(0)
 	for b.Loop() {
-		r, err := k.Rotate(b.Context())
+		r, err := k.RotateGroup(b.Context(), 0)
 		if err != nil {
 			b.Fatal(err, cause(err))
 		}
@@ -61,4 +66,83 @@ func BenchmarkRotation(b *testing.B) {
 	b.ReportMetric(rate, "records/s")
 	b.ReportMetric(alone, "~vault-batch/s")
 	b.ReportMetric(rate/alone, "ratio")
+}
+
+var erasurePeople = flag.Int("erasure-people", 10_000, "how many people BenchmarkErasure has")
+
+// BenchmarkErasure erases one of very many people at a time, with real Vault and PostgreSQL,
+// from the cleared request to the destroyed key version: milliseconds, bytes of the
+// write-ahead log, and how many records were moved. The records of a group lie all over the
+// table, each on a page of its own. Right after a checkpoint every page that is changed goes
+// into the write-ahead log as a whole.
+func BenchmarkErasure(b *testing.B) {
+	const tried = 8 // groups
+	v := escrowtest.OwnVault(b)
+	issuing, _ := v.Sides(b)
+	h := newHouse(b, 0)
+	groups := max(*erasurePeople/keep.GroupSize, tried)
+	k := &keep.Keeper{Keys: v.Keeping(b), Past: h.k, Rotations: h.k, Erasures: h.k, Now: func() time.Time { return day }}
+	label := func(n int) string {
+		sum := sha256.Sum256([]byte(strconv.Itoa(n)))
+		return strings.NewReplacer("0", "w", "1", "x", "8", "y", "9", "z").Replace(hex.EncodeToString(sum[:])[:26])
+	}
+	var numbers []int
+	var halves []string
+	for group := groups - tried; group < groups; group++ { // the last is asked for before each act
+		if err := k.Keys.Open(b.Context(), group+1); err != nil {
+			b.Fatal(err)
+		}
+		for n := group; n < *erasurePeople; n += groups {
+			half, err := issuing.WrapHalfIn(b.Context(), group+1, label(n), random(32))
+			if err != nil {
+				b.Fatal(err)
+			}
+			numbers, halves = append(numbers, n), append(halves, half)
+		}
+	}
+	for _, statement := range []string{`SET session_replication_role = replica`,
+		`INSERT INTO key_groups (number, opened) SELECT n, '2026-11-01' FROM generate_series(1, ` + strconv.Itoa(groups) + `) n`,
+		`INSERT INTO records (label, first_half, second_half, sealed, day)
+		 SELECT translate(substr(encode(sha256(n::text::bytea), 'hex'), 1, 26), '0189', 'wxyz'), coalesce(half, 'g' || 1 + n % ` + strconv.Itoa(groups) + ` || ':vault:v1:' || repeat(md5(n::text), 3)),
+		   decode(repeat(md5(n::text), 30), 'hex'), decode(repeat(md5(n::text), 60), 'hex'), '2026-11-21'
+		 FROM generate_series(0, ` + strconv.Itoa(*erasurePeople) + ` - 1) n LEFT JOIN unnest($1::int[], $2::text[]) w (of, half) ON of = n`,
+		`RESET session_replication_role`, `VACUUM ANALYZE records`} {
+		var args []any
+		if strings.Contains(statement, "$1") {
+			args = []any{numbers, halves}
+		}
+		if _, err := h.conn.Exec(b.Context(), statement, args...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	next := groups - tried // whoever is erased next: of another group than the one before
+	for name, before := range map[string]string{"later": `SELECT`, "after a checkpoint": `CHECKPOINT`} {
+		b.Run(name, func(b *testing.B) {
+			var wal, moved int64
+			took := time.Duration(0)
+			for b.Loop() {
+				victim := label(next)
+				if next++; next%groups == 0 {
+					next += groups - tried
+				}
+				h.ask(b, victim)
+				h.clear(b, victim)
+				one[string](b, h.conn, `SELECT pg_switch_wal()::text`)
+				if _, err := h.conn.Exec(b.Context(), before); err != nil {
+					b.Fatal(err)
+				}
+				from, steps := one[string](b, h.conn, `SELECT pg_current_wal_insert_lsn()::text`), one[int64](b, h.conn, `SELECT coalesce(sum(records), 0)::bigint FROM rotations`)
+				began := time.Now()
+				if n, err := k.Work(b.Context()); err != nil || n != 1 {
+					b.Fatal(n, err, cause(err))
+				}
+				took += time.Since(began)
+				wal += one[int64](b, h.conn, `SELECT (pg_current_wal_insert_lsn() - $1::pg_lsn)::bigint`, from)
+				moved += one[int64](b, h.conn, `SELECT sum(records)::bigint FROM rotations`) - steps
+			}
+			b.ReportMetric(took.Seconds()*1000/float64(b.N), "ms/erasure")
+			b.ReportMetric(float64(wal)/float64(b.N)/1e6, "MB-WAL/erasure")
+			b.ReportMetric(float64(moved)/float64(b.N), "moved/erasure")
+		})
+	}
 }

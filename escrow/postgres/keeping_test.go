@@ -25,6 +25,7 @@ import (
 
 // house is a database with its three sides, and a key service.
 type house struct {
+	group int // into which people come
 	admin string
 	s     *Issuing
 	d     *Disclosing
@@ -73,7 +74,7 @@ func (h *house) enrol(t testing.TB) issue.Enrolment {
 	e := enrolment()
 	half := random(32)
 	var err error
-	if e.Record.FirstHalf, err = h.wrap.WrapHalf(t.Context(), e.Person.Label, half); err != nil {
+	if e.Record.FirstHalf, err = h.wrap.WrapHalfIn(t.Context(), h.group, e.Person.Label, half); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := h.s.Enrol(t.Context(), e); err != nil {
@@ -81,6 +82,19 @@ func (h *house) enrol(t testing.TB) issue.Enrolment {
 	}
 	h.halfs[e.Person.Label] = half
 	return e
+}
+
+// openGroups makes so many groups, which are open since before everybody came.
+func (h *house) openGroups(t testing.TB, n int) {
+	t.Helper()
+	for group := range n {
+		if err := h.keys.Open(t.Context(), group+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.k.AddGroups(t.Context(), 1, n, day.AddDate(0, 0, -7)); err != nil {
+		t.Fatal(err, cause(err))
+	}
 }
 
 func (h *house) keeper() *keep.Keeper {
@@ -146,18 +160,18 @@ func (h *house) whole(t testing.TB) {
 			t.Fatalf("a record was lost: %v", err)
 		}
 	}
-	if n := one[int](t, h.conn, `SELECT count(*) FROM rotations WHERE state <> 'done'`); n > 1 {
+	if n := one[int](t, h.conn, `SELECT coalesce(max(n), 0) FROM (SELECT count(*) n FROM rotations WHERE state <> 'done' GROUP BY key_group) r`); n > 1 {
 		t.Fatalf("%d active rotations", n)
 	}
 }
 
 func (h *house) rotated(t testing.TB) {
 	t.Helper()
-	r, err := h.keeper().Rotate(t.Context())
+	r, err := h.keeper().RotateGroup(t.Context(), h.group)
 	if err != nil {
 		t.Fatal(err, cause(err))
 	}
-	oldest, newest, err := h.keys.Versions(t.Context())
+	oldest, newest, err := h.keys.Versions(t.Context(), h.group)
 	if err != nil || oldest != newest || newest != r.Version {
 		t.Fatalf("versions %d to %d after the rotation to %d, %v", oldest, newest, r.Version, err)
 	}
@@ -189,25 +203,25 @@ func (f *faulty) step(call func() error) error {
 
 type faultyKeys struct{ *faulty }
 
-func (f faultyKeys) Versions(ctx context.Context) (o, n int, err error) {
-	err = f.step(func() (err error) { o, n, err = f.Keys.Versions(ctx); return err })
+func (f faultyKeys) Versions(ctx context.Context, g int) (o, n int, err error) {
+	err = f.step(func() (err error) { o, n, err = f.Keys.Versions(ctx, g); return err })
 	return o, n, err
 }
-func (f faultyKeys) Rotate(ctx context.Context) error {
-	return f.step(func() error { return f.Keys.Rotate(ctx) })
+func (f faultyKeys) Rotate(ctx context.Context, g int) error {
+	return f.step(func() error { return f.Keys.Rotate(ctx, g) })
 }
-func (f faultyKeys) Rewrap(ctx context.Context, h []keep.Half) (out []string, err error) {
-	err = f.step(func() (err error) { out, err = f.Keys.Rewrap(ctx, h); return err })
+func (f faultyKeys) Rewrap(ctx context.Context, g int, h []keep.Half) (out []string, err error) {
+	err = f.step(func() (err error) { out, err = f.Keys.Rewrap(ctx, g, h); return err })
 	return out, err
 }
-func (f faultyKeys) Retire(ctx context.Context, oldest int) error {
-	return f.step(func() error { return f.Keys.Retire(ctx, oldest) })
+func (f faultyKeys) Retire(ctx context.Context, g, oldest int) error {
+	return f.step(func() error { return f.Keys.Retire(ctx, g, oldest) })
 }
 
 type faultyRotations struct{ *faulty }
 
-func (f faultyRotations) Begin(ctx context.Context, v int) (r keep.Rotation, release func(), err error) {
-	err = f.step(func() (err error) { r, release, err = f.Rotations.Begin(ctx, v); return err })
+func (f faultyRotations) Begin(ctx context.Context, g, v int) (r keep.Rotation, release func(), err error) {
+	err = f.step(func() (err error) { r, release, err = f.Rotations.Begin(ctx, g, v); return err })
 	if err != nil && release != nil {
 		release() // the connection of the dead holds nothing
 	}
@@ -233,13 +247,18 @@ func (f faultyRotations) Finish(ctx context.Context, r keep.Rotation, oldest int
 // F37: killed at every step of a rotation, before it was taken and after: every
 // record opens at that moment, one rotation is active, and the next run ends it.
 func TestF37KilledAtEveryStepOfARotation(t *testing.T) {
-	h := newHouse(t, 10)
+	h := newHouse(t, 1)
+	h.openGroups(t, 2)
+	h.group = 2
+	for range 10 {
+		h.enrol(t)
+	}
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			f := &faulty{Keys: h.keys, Rotations: h.k, dieAt: n, after: after}
 			k := h.keeper()
 			k.Keys, k.Rotations = faultyKeys{f}, faultyRotations{f}
-			_, err := k.Rotate(t.Context())
+			_, err := k.RotateGroup(t.Context(), h.group)
 			h.whole(t)
 			if err == nil {
 				if n < 15 {
@@ -271,7 +290,7 @@ func TestF37ConnectionLostAtEveryMessageOfARotation(t *testing.T) {
 			broken := h.keeper()
 			broken.Rotations = k
 			n.arm(skip, after, false)
-			_, err := broken.Rotate(t.Context())
+			_, err := broken.RotateGroup(t.Context(), h.group)
 			hit := n.mend()
 			h.whole(t)
 			if err != nil {
@@ -279,7 +298,7 @@ func TestF37ConnectionLostAtEveryMessageOfARotation(t *testing.T) {
 					t.Fatalf("message %d, after=%v: %v: %v", skip, after, err, cause(err))
 				}
 				for err != nil { // the server may not have noticed yet
-					if _, err = h.keeper().Rotate(t.Context()); err != nil && !errors.Is(err, keep.ErrRunning) {
+					if _, err = h.keeper().RotateGroup(t.Context(), h.group); err != nil && !errors.Is(err, keep.ErrRunning) {
 						t.Fatal(err, cause(err))
 					}
 				}
@@ -320,7 +339,7 @@ func TestRotationWhileServing(t *testing.T) {
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
-				if _, err := h.keeper().Rotate(t.Context()); err != nil && !errors.Is(err, keep.ErrRunning) {
+				if _, err := h.keeper().RotateGroup(t.Context(), h.group); err != nil && !errors.Is(err, keep.ErrRunning) {
 					t.Error(err, cause(err))
 				}
 			})
@@ -356,6 +375,160 @@ func TestARetiredHalfIsNotLetIn(t *testing.T) {
 	}
 }
 
+// The groups of others are nothing to an erasure: their records and keys stay as they are,
+// and a copy of the database from before it opens for all of them. Of the group of who was
+// erased no copy from before opens, for nobody's sake, and today's rows do.
+func TestI28AnErasureIsOfItsGroupAlone(t *testing.T) {
+	h := newHouse(t, 0)
+	h.openGroups(t, 3)
+	of := map[string]int{}
+	for i := range 16 {
+		h.group = i % 4 // 0 is one, too
+		of[h.enrol(t).Person.Label] = h.group
+	}
+	h.group = 2
+	victim := h.enrol(t).Person.Label
+	of[victim] = h.group
+	backup := h.rows(t)
+	h.ask(t, victim)
+	h.clear(t, victim)
+	if n, err := h.keeper().Work(t.Context()); n != 1 || err != nil {
+		t.Fatal(n, err, cause(err))
+	}
+	h.whole(t)
+	rows := h.rows(t)
+	for label, group := range of {
+		_, err := escrowtest.UnwrapHalf(t.Context(), h.open, label, backup[label])
+		switch {
+		case group == 2 && !errors.Is(err, keep.ErrArchived):
+			t.Errorf("a copy of the group of who was erased: %v", err)
+		case group != 2 && (err != nil || rows[label] != backup[label]):
+			t.Errorf("a record of group %d: %v, moved: %v", group, err, rows[label] != backup[label])
+		}
+	}
+	for group, want := range [][2]int{{1, 1}, {1, 1}, {2, 2}, {1, 1}} {
+		if o, n, err := h.keys.Versions(t.Context(), group); err != nil || [2]int{o, n} != want {
+			t.Errorf("group %d has the versions %d to %d, %v", group, o, n, err)
+		}
+	}
+	if done := one[string](t, h.conn, `SELECT string_agg(key_group || ' ' || version || ' ' || state || ' ' || records, ', ') FROM rotations`); done != "2 2 done 4" {
+		t.Errorf("rotations %s", done)
+	}
+	if erasure := one[string](t, h.conn, `SELECT key_group || ' ' || version FROM erasures`); erasure != "2 1" {
+		t.Errorf("erasure %s", erasure)
+	}
+	consistent(t, h.d)
+}
+
+// Who enrols comes into a group that is open on their day, or is refused as with a key that
+// is retired: else the group would tell when on that day.
+func TestAGroupIsOpenByTheDay(t *testing.T) {
+	h, ctx := newHouse(t, 0), t.Context()
+	tomorrow := day.AddDate(0, 0, 1)
+	h.openGroups(t, 2)
+	if err := h.keys.Open(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // two keepers at once
+		if err := errors.Join(h.k.AddGroups(ctx, 3, 3, tomorrow), h.k.CloseGroups(ctx, []int{1}, tomorrow)); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	enrol := func(group int, on time.Time) error {
+		e := enrolment()
+		e.Day = on
+		e.Record.FirstHalf = keep.InGroup(group, "vault:v1:AAAA")
+		_, _, err := h.s.Enrol(ctx, e)
+		return err
+	}
+	for _, c := range []struct {
+		group int
+		on    time.Time
+		want  error
+	}{
+		{1, day, nil}, {2, day, nil}, {3, day, issue.ErrOlderKey}, {4, day, issue.ErrOlderKey},
+		{1, tomorrow, issue.ErrOlderKey}, {2, tomorrow, nil}, {3, tomorrow, nil}, {1, day.AddDate(0, 0, -8), issue.ErrOlderKey},
+		{0, day, nil}, // as before there were groups, for who comes from an older program
+	} {
+		if err := enrol(c.group, c.on); !errors.Is(err, c.want) {
+			t.Errorf("group %d on %s: %v", c.group, c.on.Format(time.DateOnly), err)
+		}
+	}
+	for on, want := range map[time.Time][]int{day.AddDate(0, 0, -8): nil, day.Add(23 * time.Hour): {1, 2}, tomorrow: {2, 3}} {
+		open, err := h.s.OpenGroups(ctx, on)
+		if slices.Sort(open); err != nil || !slices.Equal(open, want) {
+			t.Errorf("on %s %v are open, %v; want %v", on, open, err, want)
+		}
+	}
+	have, last, first, err := h.k.OpenGroups(ctx, day)
+	want := []keep.Group{{Number: 1, Opened: day.AddDate(0, 0, -7), Closing: true, Records: 1}, {Number: 2, Opened: day.AddDate(0, 0, -7), Records: 2}, {Number: 3, Opened: tomorrow, Records: 1}}
+	if err != nil || last != 3 || first || !slices.EqualFunc(have, want, func(a, b keep.Group) bool {
+		return a.Opened.Equal(b.Opened) && a.Number == b.Number && a.Closing == b.Closing && a.Records == b.Records
+	}) {
+		t.Errorf("%v, %d, %v, %v; want %v", have, last, first, err, want)
+	}
+	if page, err := h.k.Groups(ctx, 1, 1); err != nil || !slices.Equal(page, []int{2}) {
+		t.Errorf("%v, %v", page, err)
+	}
+	// The whole way: the groups are made and people come into them.
+	fresh := newHouse(t, 0)
+	for range 2 {
+		if err := fresh.keeper().OpenGroups(ctx); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	open, err := fresh.s.OpenGroups(ctx, day)
+	if err != nil || len(open) != 64 {
+		t.Fatalf("%d groups are open, %v", len(open), err)
+	}
+	if fresh.group, err = keep.AnyOf(open); err != nil {
+		t.Fatal(err)
+	}
+	fresh.enrol(t)
+	fresh.whole(t)
+}
+
+// An operator rotates all groups: interrupted, the hour ends it.
+func TestRotateEveryGroup(t *testing.T) {
+	h := newHouse(t, 3)
+	h.openGroups(t, 3)
+	for h.group = range 4 {
+		h.enrol(t)
+		h.enrol(t)
+	}
+	ctx, die := context.WithCancel(t.Context())
+	defer die()
+	k := h.keeper()
+	k.Progress = func(r keep.Rotation, _ string) {
+		if r.Group == 2 && r.Records > 0 {
+			die()
+		}
+	}
+	if all, err := k.Rotate(ctx); err == nil || all.Groups != 2 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	h.whole(t)
+	under, err := h.k.Under(t.Context())
+	if err != nil || !slices.Equal(under, []int{2, 3}) {
+		t.Fatalf("under way: %v, %v", under, err)
+	}
+	h.group = 3
+	h.enrol(t) // while it stands still
+	if _, err := h.keeper().Work(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	h.whole(t)
+	for group := range 4 {
+		if o, n, err := h.keys.Versions(t.Context(), group); err != nil || o != 2 || n != 2 {
+			t.Errorf("group %d has the versions %d to %d, %v", group, o, n, err)
+		}
+	}
+	if all, err := h.keeper().Rotate(t.Context()); err != nil || all != (keep.Rotated{Groups: 4, Records: 12}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	h.whole(t)
+}
+
 // I28, N08: every copy of an erased record that there ever was stays shut, with
 // today's keys and whatever the custodians have: nobody gets the first half.
 func TestI28NoCopyOfAnErasedRecordOpens(t *testing.T) {
@@ -379,19 +552,19 @@ func TestI28NoCopyOfAnErasedRecordOpens(t *testing.T) {
 			}
 		}
 	}
-	if _, err := k.Rotate(t.Context()); err != nil {
+	if _, err := k.RotateGroup(t.Context(), h.group); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	if h.rows(t)[victim] != "" {
 		t.Fatal("the row is still there")
 	}
-	if waiting, err := h.k.Waiting(t.Context()); err != nil || !waiting {
+	if waiting, err := h.k.Waiting(t.Context()); err != nil || !slices.Equal(waiting, []int{h.group}) {
 		t.Fatalf("the copy of the rotation is forgotten: %v", err)
 	}
 	if _, err := h.keeper().Work(t.Context()); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	if waiting, err := h.k.Waiting(t.Context()); err != nil || waiting {
+	if waiting, err := h.k.Waiting(t.Context()); err != nil || len(waiting) > 0 {
 		t.Fatalf("still waiting: %v", err)
 	}
 	versions := map[string]bool{}
@@ -523,7 +696,7 @@ func TestD08ErasedRowComesBack(t *testing.T) {
 	if _, err := escrowtest.UnwrapHalf(t.Context(), h.open, label, h.rows(t)[label]); err == nil {
 		t.Fatal("it opens")
 	}
-	if _, err := h.keeper().Rotate(t.Context()); err != nil { // it does not stand in the way
+	if _, err := h.keeper().RotateGroup(t.Context(), h.group); err != nil { // it does not stand in the way
 		t.Fatal(err, cause(err))
 	}
 	if _, err := h.keeper().Work(t.Context()); err != nil {
@@ -592,7 +765,8 @@ func TestD04KeepingSide(t *testing.T) {
 		`SELECT 1 FROM persons`, `SELECT 1 FROM pseudonyms`, `SELECT 1 FROM cases`, `SELECT 1 FROM approvals`, `SELECT 1 FROM notices`,
 		`SELECT 1 FROM openid_rows`, `SELECT 1 FROM bundles`, `DELETE FROM records`, `INSERT INTO records (label) VALUES ('x')`,
 		`UPDATE records SET label = 'x'`, `UPDATE erasures SET cleared = 1`, `INSERT INTO erasures (label) VALUES ('x')`, `DELETE FROM erasures`,
-		`UPDATE rotations SET version = 9`, `DELETE FROM rotations`, `DELETE FROM log_leaves`, `SELECT mix()`, `SET ROLE penname_owner`,
+		`UPDATE rotations SET version = 9`, `UPDATE rotations SET key_group = 9`, `UPDATE rotations SET step = 9`, `DELETE FROM rotations`,
+		`UPDATE key_groups SET opened = '2026-11-21'`, `UPDATE key_groups SET number = 9`, `INSERT INTO key_groups (number, opened, closed) VALUES (1, '2026-11-21', '2026-11-22')`, `DELETE FROM key_groups`, `DELETE FROM log_leaves`, `SELECT mix()`, `SET ROLE penname_owner`,
 		`CREATE TEMP TABLE x ()`, `INSERT INTO log_checkpoints (n, size) VALUES (1, 1)`,
 	} {
 		if state, _ := sqlState(try(t, dsn, statement)); state != "42501" {
@@ -600,18 +774,24 @@ func TestD04KeepingSide(t *testing.T) {
 		}
 	}
 	for statement, name := range map[string]string{
-		`INSERT INTO log_leaves (index, leaf) VALUES (0, '{"v":1,"kind":"approved","day":"2026-11-21"}')`: "log_leaves_keeping",
-		`UPDATE records SET first_half = 'vault:v1:AAAA'`:                                                 "append_only",
-		`UPDATE records SET first_half = 'vault:v2:AAAA', sealed = 'abcd'`:                                "append_only",
-		`UPDATE records SET erased = '2026-11-21'`:                                                        "records_held",
-		`INSERT INTO rotations (version, state, day) VALUES (2, 'done', '2026-11-21')`:                    "rotations_transition",
+		`INSERT INTO log_leaves (index, leaf) VALUES (0, '{"v":1,"kind":"approved","day":"2026-11-21"}')`:                                                    "log_leaves_keeping",
+		`UPDATE records SET first_half = 'vault:v1:AAAA'`:                                                                                                    "append_only",
+		`UPDATE records SET first_half = 'vault:v2:AAAA', sealed = 'abcd'`:                                                                                   "append_only",
+		`UPDATE records SET erased = '2026-11-21'`:                                                                                                           "records_held",
+		`INSERT INTO rotations (version, state, day) VALUES (2, 'done', '2026-11-21')`:                                                                       "rotations_transition",
+		`INSERT INTO rotations (key_group, version, state, day) VALUES (9, 2, 'moving', '2026-11-21')`:                                                       "rotations_transition",
+		`UPDATE records SET first_half = 'g1:vault:v2:AAAA'`:                                                                                                 "append_only",
+		`INSERT INTO key_groups (number, opened) VALUES (9, '2026-11-21')`:                                                                                   "key_groups_transition",
+		`INSERT INTO key_groups (number, opened) VALUES (1, '2026-11-21'), (2, '2026-11-20')`:                                                                "key_groups_transition",
+		`INSERT INTO key_groups (number, opened) VALUES (1, '2026-11-21'); UPDATE key_groups SET closed = '2026-11-22'; UPDATE key_groups SET closed = NULL`: "key_groups_transition",
+		`INSERT INTO key_groups (number, opened) VALUES (1, '2026-11-21'); UPDATE key_groups SET closed = '2026-11-21'`:                                      "key_groups_check",
 	} {
 		if state, have := sqlState(try(t, dsn, statement)); state != "23514" || have != name {
 			t.Errorf("%s: %s %s", statement, state, have)
 		}
 	}
 	for _, role := range []string{"penname_issuing", "penname_disclosing"} {
-		for _, statement := range []string{`UPDATE records SET first_half = 'vault:v2:AAAA'`, `SELECT close_rotation(2)`, `SELECT position FROM rotations`, `UPDATE rotations SET records = 0`, `UPDATE erasures SET leaf = 1`} {
+		for _, statement := range []string{`UPDATE records SET first_half = 'vault:v2:AAAA'`, `UPDATE key_groups SET closed = '2026-11-22'`, `SELECT close_rotation(2, 0)`, `SELECT position FROM rotations`, `UPDATE rotations SET records = 0`, `UPDATE erasures SET leaf = 1`} {
 			if state, _ := sqlState(try(t, as(t, h.admin, role), statement)); state != "42501" {
 				t.Errorf("%s as %s: %q", statement, role, state)
 			}

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strconv"
@@ -25,25 +26,29 @@ import (
 // in a production database is recognised at sight.
 var wrapped = regexp.MustCompile(`^sandbox:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})$`)
 
-// ring is the keys: the record key has versions, of which the oldest are
+// ring is the keys: a record key for each group has versions, of which the oldest are
 // dropped, and the other keys have one.
 type ring struct {
 	secret [32]byte
 
-	mu       sync.RWMutex
-	versions map[int][32]byte // of the record key
-	oldest   int
-	newest   int
+	mu      sync.RWMutex
+	records map[int]*recordKey // by group
 
 	file string // in which it is kept; empty: nowhere
 }
 
-// ringFile is how a ring is kept.
-type ringFile struct {
-	Secret   [32]byte         `json:"secret"`
+// recordKey is the versions of a record key that exist.
+type recordKey struct {
 	Versions map[int][32]byte `json:"versions"`
 	Oldest   int              `json:"oldest"`
 	Newest   int              `json:"newest"`
+}
+
+// ringFile is how a ring is kept. What is at its top is group 0.
+type ringFile struct {
+	Secret [32]byte `json:"secret"`
+	recordKey
+	Groups map[int]*recordKey `json:"groups,omitempty"`
 }
 
 // save writes the ring to its file, with r.mu held.
@@ -51,7 +56,9 @@ func (r *ring) save() error {
 	if r.file == "" {
 		return nil
 	}
-	b, err := json.Marshal(ringFile{r.secret, r.versions, r.oldest, r.newest}) //nolint:gosec // this is where the sandbox keeps it
+	groups := maps.Clone(r.records)
+	delete(groups, 0)
+	b, err := json.Marshal(ringFile{r.secret, *r.records[0], groups}) //nolint:gosec // this is where the sandbox keeps it
 	if err == nil {
 		err = os.WriteFile(r.file+".new", b, 0o600)
 	}
@@ -64,22 +71,29 @@ func (r *ring) save() error {
 	return nil
 }
 
-// record returns the newest version of the record key, or the one asked for.
-func (r *ring) record(version int) (v int, secret [32]byte, err error) {
+// record returns the newest version of a record key, or the one asked for.
+func (r *ring) record(group, version int) (v int, secret [32]byte, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if version == 0 {
-		version = r.newest
+	key := r.records[group]
+	if key == nil {
+		return 0, secret, errNoKey
 	}
-	secret, ok := r.versions[version]
+	if version == 0 {
+		version = key.Newest
+	}
+	secret, ok := key.Versions[version]
 	switch {
-	case version < r.oldest:
+	case version < key.Oldest:
 		err = keep.ErrArchived
 	case !ok:
 		err = keep.ErrDecryptFailed
 	}
 	return version, secret, err
 }
+
+// errNoKey is of a group whose key is not there: the ring is older than the database.
+var errNoKey = keep.ErrRollback.Because(errors.New("it has no key for a group"))
 
 // Limits of one value and one label, in bytes; the same as escrow/vault's.
 const (
@@ -100,7 +114,7 @@ type IssuingKeyring struct{ ring *ring }
 type DisclosingKeyring struct{ ring *ring }
 
 // KeepingKeyring is the keeping side of the sandbox keyring: it moves to a new
-// version of the record key, and has no method that wraps or opens. It is safe
+// version of a record key, and has no method that wraps or opens. It is safe
 // for concurrent use.
 type KeepingKeyring struct{ ring *ring }
 
@@ -108,7 +122,11 @@ type KeepingKeyring struct{ ring *ring }
 // Nothing is written anywhere: what was wrapped opens again with the same secret
 // only and, after a rotation, in this process alone.
 func NewKeyring(secret [32]byte) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring) {
-	return sidesOf(&ring{secret: secret, versions: map[int][32]byte{1: secret}, oldest: 1, newest: 1})
+	return sidesOf(&ring{secret: secret, records: map[int]*recordKey{0: firstVersion(secret)}})
+}
+
+func firstVersion(secret [32]byte) *recordKey {
+	return &recordKey{Versions: map[int][32]byte{1: secret}, Oldest: 1, Newest: 1}
 }
 
 func sidesOf(r *ring) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring) {
@@ -116,10 +134,10 @@ func sidesOf(r *ring) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring) {
 }
 
 // KeptKeyring is [NewKeyring] with a secret that is kept in a file, as are the versions of
-// the record key: it is made if there is none.
+// the record keys: it is made if there is none.
 func KeptKeyring(file string) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring, error) {
-	kept := ringFile{Secret: NewSecret(), Oldest: 1, Newest: 1}
-	kept.Versions = map[int][32]byte{1: kept.Secret}
+	kept := ringFile{Secret: NewSecret()}
+	kept.recordKey = *firstVersion(kept.Secret)
 	b, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(b, &kept)
@@ -127,7 +145,8 @@ func KeptKeyring(file string) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyr
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil, keep.ErrUnavailable.Because(err)
 	}
-	r := &ring{secret: kept.Secret, versions: kept.Versions, oldest: kept.Oldest, newest: kept.Newest, file: file}
+	r := &ring{secret: kept.Secret, records: map[int]*recordKey{0: &kept.recordKey}, file: file}
+	maps.Copy(r.records, kept.Groups)
 	i, d, k := sidesOf(r)
 	return i, d, k, r.save()
 }
@@ -150,14 +169,20 @@ func (*KeepingKeyring) String() string { return "sandbox keyring, not for real i
 // GoString is String.
 func (k *KeepingKeyring) GoString() string { return k.String() }
 
-// WrapHalf encrypts the first half k1 of the record that label names.
+// WrapHalf is WrapHalfIn of group 0.
 func (k *IssuingKeyring) WrapHalf(ctx context.Context, label string, k1 []byte) (string, error) {
-	return wrap(ctx, k.ring, "record", label, k1)
+	return k.WrapHalfIn(ctx, 0, label, k1)
+}
+
+// WrapHalfIn encrypts the first half k1 of the record that label names, with the key of a
+// group, which the result names.
+func (k *IssuingKeyring) WrapHalfIn(ctx context.Context, group int, label string, k1 []byte) (string, error) {
+	return wrap(ctx, k.ring, "record", group, label, k1)
 }
 
 // WrapLink encrypts the link of a pseudonym to its record.
 func (k *IssuingKeyring) WrapLink(ctx context.Context, pseudonym string, link []byte) (string, error) {
-	return wrap(ctx, k.ring, "link", pseudonym, link)
+	return wrap(ctx, k.ring, "link", 0, pseudonym, link)
 }
 
 // MAC returns one HMAC-SHA-256 of 32 bytes for each input, under the key of
@@ -185,6 +210,9 @@ func (k *IssuingKeyring) MAC(ctx context.Context, purpose string, inputs ...[]by
 // UnwrapHalves implements [disclose.Keys].
 func (k *DisclosingKeyring) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
 	opened, err := k.open(ctx, "record", halves)
+	if errors.Is(err, errNoKey) {
+		err = keep.ErrDecryptFailed.Because(errors.New("its group has no key"))
+	}
 	if err != nil {
 		for _, half := range opened {
 			clear(half)
@@ -228,7 +256,7 @@ func sealer(secret *[32]byte, purpose, label string) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-func wrap(ctx context.Context, r *ring, purpose, label string, value []byte) (string, error) {
+func wrap(ctx context.Context, r *ring, purpose string, group int, label string, value []byte) (string, error) {
 	if ctx.Err() != nil {
 		return "", keep.ErrUnavailable.Because(ctx.Err())
 	}
@@ -238,7 +266,7 @@ func wrap(ctx context.Context, r *ring, purpose, label string, value []byte) (st
 	version, secret := 1, r.secret
 	if purpose == "record" {
 		var err error
-		if version, secret, err = r.record(0); err != nil {
+		if version, secret, err = r.record(group, 0); err != nil {
 			return "", err
 		}
 	}
@@ -246,7 +274,7 @@ func wrap(ctx context.Context, r *ring, purpose, label string, value []byte) (st
 	if err != nil {
 		return "", keep.ErrUnavailable.Because(err)
 	}
-	return fmt.Sprint("sandbox:v", version, ":") + base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, value, []byte(label))), nil
+	return keep.InGroup(group, fmt.Sprint("sandbox:v", version, ":")+base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, value, []byte(label)))), nil
 }
 
 func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, error) {
@@ -255,6 +283,10 @@ func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, 
 	}
 	if label == "" || len(label) > maxKeyLabel || text == "" || len(text) > 2*maxKeyValue {
 		return nil, keep.ErrInput
+	}
+	group := 0
+	if purpose == "record" {
+		group, text = keep.GroupOf(text)
 	}
 	m := wrapped.FindStringSubmatch(text)
 	if m == nil {
@@ -270,7 +302,7 @@ func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, 
 	}
 	secret := r.secret
 	if purpose == "record" {
-		if _, secret, err = r.record(version); err != nil {
+		if _, secret, err = r.record(group, version); err != nil {
 			return nil, err
 		}
 	} else if version != 1 {
@@ -288,56 +320,92 @@ func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, 
 }
 
 // Versions implements keep.Versions.
-func (k *IssuingKeyring) Versions(ctx context.Context) (oldest, newest int, err error) {
-	return k.ring.bounds(ctx)
+func (k *IssuingKeyring) Versions(ctx context.Context, group int) (oldest, newest int, err error) {
+	return k.ring.bounds(ctx, group)
 }
 
 // Versions implements keep.Versions.
-func (k *DisclosingKeyring) Versions(ctx context.Context) (oldest, newest int, err error) {
-	return k.ring.bounds(ctx)
+func (k *DisclosingKeyring) Versions(ctx context.Context, group int) (oldest, newest int, err error) {
+	return k.ring.bounds(ctx, group)
 }
 
 // Versions implements keep.Versions.
-func (k *KeepingKeyring) Versions(ctx context.Context) (oldest, newest int, err error) {
-	return k.ring.bounds(ctx)
+func (k *KeepingKeyring) Versions(ctx context.Context, group int) (oldest, newest int, err error) {
+	return k.ring.bounds(ctx, group)
 }
 
-func (r *ring) bounds(ctx context.Context) (oldest, newest int, err error) {
+func (r *ring) bounds(ctx context.Context, group int) (oldest, newest int, err error) {
 	if ctx.Err() != nil {
 		return 0, 0, keep.ErrUnavailable.Because(ctx.Err())
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.oldest, r.newest, nil
+	if key := r.records[group]; key != nil {
+		return key.Oldest, key.Newest, nil
+	}
+	return 0, 0, nil
 }
 
-// Rotate implements keep.Keys. The new version is random: it follows from
-// nothing that was there before.
-func (k *KeepingKeyring) Rotate(ctx context.Context) error {
+// change changes the record key of a group and keeps the ring, or leaves both as they were.
+func (k *KeepingKeyring) change(ctx context.Context, group int, change func(*recordKey) error) error {
 	if ctx.Err() != nil {
 		return keep.ErrUnavailable.Because(ctx.Err())
 	}
 	k.ring.mu.Lock()
 	defer k.ring.mu.Unlock()
-	k.ring.newest++
-	k.ring.versions[k.ring.newest] = NewSecret()
-	if err := k.ring.save(); err != nil {
-		delete(k.ring.versions, k.ring.newest)
-		k.ring.newest--
+	before, after := k.ring.records[group], &recordKey{Versions: map[int][32]byte{}}
+	if before != nil {
+		*after = recordKey{maps.Clone(before.Versions), before.Oldest, before.Newest}
+	}
+	if err := change(after); err != nil {
 		return err
 	}
-	return nil
+	k.ring.records[group] = after
+	err := k.ring.save()
+	if err != nil {
+		k.ring.records[group] = before
+	}
+	return err
+}
+
+// Open implements keep.Keys.
+func (k *KeepingKeyring) Open(ctx context.Context, group int) error {
+	return k.change(ctx, group, func(key *recordKey) error {
+		switch {
+		case group < 1:
+			return keep.ErrInput
+		case key.Newest == 0:
+			*key = *firstVersion(NewSecret())
+		}
+		return nil
+	})
+}
+
+// Rotate implements keep.Keys. The new version is random: it follows from
+// nothing that was there before.
+func (k *KeepingKeyring) Rotate(ctx context.Context, group int) error {
+	return k.change(ctx, group, func(key *recordKey) error {
+		if key.Newest == 0 {
+			return errNoKey
+		}
+		key.Newest++
+		key.Versions[key.Newest] = NewSecret()
+		return nil
+	})
 }
 
 // Rewrap implements keep.Keys.
-func (k *KeepingKeyring) Rewrap(ctx context.Context, halves []keep.Half) ([]string, error) {
+func (k *KeepingKeyring) Rewrap(ctx context.Context, group int, halves []keep.Half) ([]string, error) {
 	out := make([]string, len(halves))
 	for i, h := range halves {
+		if of, _ := keep.GroupOf(h.Wrapped); of != group {
+			return nil, keep.ErrDecryptFailed
+		}
 		value, err := unwrap(ctx, k.ring, "record", h.Label, h.Wrapped)
 		if err != nil {
 			return nil, err
 		}
-		out[i], err = wrap(ctx, k.ring, "record", h.Label, value)
+		out[i], err = wrap(ctx, k.ring, "record", group, h.Label, value)
 		clear(value)
 		if err != nil {
 			return nil, err
@@ -347,20 +415,17 @@ func (k *KeepingKeyring) Rewrap(ctx context.Context, halves []keep.Half) ([]stri
 }
 
 // Retire implements keep.Keys.
-func (k *KeepingKeyring) Retire(ctx context.Context, oldest int) error {
-	if ctx.Err() != nil {
-		return keep.ErrUnavailable.Because(ctx.Err())
-	}
-	k.ring.mu.Lock()
-	defer k.ring.mu.Unlock()
-	if oldest > k.ring.newest {
-		return keep.ErrInput
-	}
-	for v := k.ring.oldest; v < oldest; v++ {
-		delete(k.ring.versions, v)
-	}
-	k.ring.oldest = max(k.ring.oldest, oldest)
-	return k.ring.save()
+func (k *KeepingKeyring) Retire(ctx context.Context, group, oldest int) error {
+	return k.change(ctx, group, func(key *recordKey) error {
+		if oldest > key.Newest {
+			return keep.ErrInput
+		}
+		for v := key.Oldest; v < oldest; v++ {
+			delete(key.Versions, v)
+		}
+		key.Oldest = max(key.Oldest, oldest)
+		return nil
+	})
 }
 
 // NewSecret draws the secret of a new sandbox keyring.

@@ -234,7 +234,7 @@ func (o *opening) trials() []part {
 		all = append(all, part{"keep.key_versions", needs, func(o *opening, ctx context.Context) error {
 			return keep.Current(ctx, o.Keeping.Keys, o.Keeping.Store)
 		}}, part{"keep.snapshot", needs, func(o *opening, ctx context.Context) error {
-			return keep.SnapshotFresh(ctx, o.Keeping.Keys, o.Keeping.Store.NewestSnapshot, o.Now())
+			return keep.SnapshotFresh(ctx, o.Keeping.Store.NewestSnapshot, o.Now())
 		}})
 	}
 	for n := range all {

@@ -3,9 +3,13 @@ package service
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/translog"
 )
@@ -69,7 +73,12 @@ func (k rollbackCheckedKeys) UnwrapHalves(ctx context.Context, wrapped []disclos
 	if errors.Is(err, keep.ErrUnavailable) {
 		return nil, err // it opened none, and would not say this either
 	}
-	older := keep.Current(ctx, k.versions, k.past)
+	used := make(map[int]bool)
+	for _, w := range wrapped {
+		group, _ := keep.GroupOf(w.Text)
+		used[group] = true
+	}
+	older := keep.Current(ctx, k.versions, k.past, slices.Collect(maps.Keys(used))...)
 	if older == nil || err != nil && !errors.Is(older, keep.ErrRollback) {
 		return halves, err
 	}
@@ -77,4 +86,25 @@ func (k rollbackCheckedKeys) UnwrapHalves(ctx context.Context, wrapped []disclos
 		clear(half)
 	}
 	return nil, older
+}
+
+// groupedKeys wraps each first half with the key of one of the groups that are open, by
+// chance. So its group tells nothing but the day.
+type groupedKeys struct {
+	issue.Keys
+	of  *Issuing
+	now func() time.Time
+}
+
+// WrapHalf implements issue.Keys.
+func (k groupedKeys) WrapHalf(ctx context.Context, label string, k1 []byte) (string, error) {
+	open, err := k.of.Store.OpenGroups(ctx, k.now())
+	if err != nil {
+		return "", err
+	}
+	group, err := keep.AnyOf(open)
+	if err != nil {
+		return "", err
+	}
+	return k.of.Keys.WrapHalfIn(ctx, group, label, k1)
 }

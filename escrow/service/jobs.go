@@ -139,6 +139,7 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	if rerr := s.RulesKnown(); rerr != nil {
 		return errors.Join(err, rerr)
 	}
+	err = errors.Join(err, s.keeper.OpenGroups(ctx))
 	erased, kerr := s.keeper.Work(ctx)
 	if erased > 0 && s.publisher != nil {
 		err = errors.Join(err, s.Publish(ctx))
@@ -270,7 +271,7 @@ func (s *Service) LogFaults(ctx context.Context) error {
 }
 
 func (s *Service) logRotation(r keep.Rotation, step string) {
-	s.Log.Info("rotation of the record key", slog.String("step", step), slog.Int("version", r.Version),
+	s.Log.Info("rotation of a record key", slog.String("step", step), slog.Int("group", r.Group), slog.Int("version", r.Version),
 		slog.String("state", string(r.State)), slog.Int64("records", r.Records))
 }
 

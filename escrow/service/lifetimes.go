@@ -91,9 +91,11 @@ func (s *Service) WatchLifetimes(ctx context.Context) (err error) {
 		}
 	}
 	if k := s.Keeping; k != nil {
-		err = errors.Join(err, s.warn(keep.Openable(ctx, k.Keys, k.Store.Below)))
+		var lost error
+		s.looked, lost = keep.Openable(ctx, k.Keys, k.Store.Groups, k.Store.Below, s.looked)
+		err = errors.Join(err, s.warn(lost))
 		if k.Login != nil {
-			err = errors.Join(err, s.warn(keep.SnapshotFresh(ctx, k.Keys, k.Store.NewestSnapshot, s.Now())))
+			err = errors.Join(err, s.warn(keep.SnapshotFresh(ctx, k.Store.NewestSnapshot, s.Now())))
 		}
 	}
 	return err
@@ -127,7 +129,9 @@ func TakeSnapshot(ctx context.Context, a vault.Admin, file, dsnFile string) (s k
 	if err != nil {
 		return s, secretfile.ErrUnwritable.Because(err)
 	}
-	s, err = vault.TakeSnapshot(ctx, a, f, time.Now())
+	if s, err = store.NextSnapshot(ctx, time.Now()); err == nil {
+		err = vault.TakeSnapshot(ctx, a, f, store)
+	}
 	if ferr := errors.Join(f.Sync(), f.Close()); err == nil && ferr != nil {
 		err = secretfile.ErrUnwritable.Because(ferr)
 	}

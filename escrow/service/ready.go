@@ -96,7 +96,7 @@ func (s *Service) parts() map[string]func(context.Context) error {
 	}
 	side := func(name string, database interface{ Ready(context.Context) error }, keys keep.Versions) {
 		parts[name+".database"] = database.Ready
-		parts[name+".keys"] = func(ctx context.Context) error { _, _, err := keys.Versions(ctx); return err }
+		parts[name+".keys"] = func(ctx context.Context) error { _, _, err := keys.Versions(ctx, 0); return err }
 	}
 	if i := s.Issuing; i != nil {
 		side(sideIssue, i.Store, i.Keys)

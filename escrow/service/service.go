@@ -64,8 +64,9 @@ type Parts struct {
 // Issuing is what the issuing side stands on.
 type Issuing struct {
 	Store *postgres.Issuing
-	Keys  interface { // its work, and which versions of the record key there are
+	Keys  interface { // its work, and which versions of the record keys there are
 		issue.Keys
+		WrapHalfIn(ctx context.Context, group int, label string, k1 []byte) (string, error)
 		keep.Versions
 	}
 	Login      *vault.Login // by which Keys is reached; nil: it is no Vault
@@ -127,6 +128,7 @@ type Service struct {
 	keeper     *keep.Keeper
 	linker     *issue.Linker // nil unless this process issues
 	erasing    sync.Mutex
+	looked     int       // the last group of which WatchLifetimes looked for lost records
 	since      time.Time // when it began to serve
 	counted    *counted
 	done       done
@@ -177,6 +179,9 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if k := p.Keeping; k != nil {
 		s.countCalls(sideKeep, k.Keys)
 		s.keeper = k.Keeper(s.Now, s.logRotation)
+		if err := s.keeper.OpenGroups(ctx); err != nil { // the hour tries again, and people come into those of before
+			s.Log.Warn("the groups of tomorrow could not be opened", why(err)...)
+		}
 	}
 	s.wireMail()
 	if s.publisher != nil {
@@ -200,7 +205,7 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	if i.Store != nil {
 		s.changed = i.Store.Platforms
 	}
-	issuer := &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now}
+	issuer := &issue.Issuer{Keys: groupedKeys{i.Keys, i, s.Now}, Store: i.Store, Custodians: s.custodians, Now: s.Now}
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    issuer,
 		Providers: i.Providers, CookieKeys: i.CookieKeys, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },

@@ -125,10 +125,10 @@ func (s *Service) seeSnapshot(ctx context.Context) func(*sighting) {
 		return nothing
 	}
 	var found snapshot
-	err := keep.SnapshotFresh(ctx, s.Keeping.Keys, func(ctx context.Context) (keep.Snapshot, error) {
-		newest, err := s.Keeping.Store.NewestSnapshot(ctx)
+	err := keep.SnapshotFresh(ctx, func(ctx context.Context) (keep.Snapshot, time.Time, error) {
+		newest, missing, err := s.Keeping.Store.NewestSnapshot(ctx)
 		found.day = newest.Day
-		return newest, err
+		return newest, missing, err
 	}, s.Now())
 	if err != nil && !errors.Is(err, keep.ErrNoSnapshot) {
 		return nothing // likewise

@@ -62,7 +62,7 @@ func (s Status) String() string {
 func (s *Service) Status(ctx context.Context) Status {
 	ready := s.Ready(ctx)
 	if k := s.Keeping; k != nil && k.Login != nil {
-		ready["keep.snapshot"] = keep.SnapshotFresh(ctx, k.Keys, k.Store.NewestSnapshot, s.Now())
+		ready["keep.snapshot"] = keep.SnapshotFresh(ctx, k.Store.NewestSnapshot, s.Now())
 	}
 	ready["log"] = s.cosigned()
 	var all []Finding

@@ -217,6 +217,39 @@ func remake(t *testing.T, v *escrowtest.VaultFixture, key string, flags map[stri
 	}
 }
 
+// V04, of a group: whoever first uses a key looks at it, and uses none that is not safe.
+func TestV04NoSideUsesAnUnsafeKeyOfAGroup(t *testing.T) {
+	v := escrowtest.OwnVault(t)
+	issuing, disclosing := v.Sides(t)
+	keeping := v.Keeping(t)
+	for i, c := range []struct {
+		flag       string
+		made, then map[string]any
+	}{
+		{"exportable", map[string]any{"derived": true, "exportable": true}, nil},
+		{"allow_plaintext_backup", map[string]any{"derived": true, "allow_plaintext_backup": true}, nil},
+		{"derived", map[string]any{}, nil},
+		{"convergent_encryption", map[string]any{"derived": true, "convergent_encryption": true}, nil},
+		{"type", map[string]any{"derived": true, "type": "chacha20-poly1305"}, nil},
+		{"deletion_allowed", map[string]any{"derived": true}, map[string]any{"deletion_allowed": true}},
+	} {
+		group := i + 1
+		key := fmt.Sprint("penname-groups/keys/penname-record-", group)
+		v.Must(t, "POST", key, c.made)
+		if c.then != nil {
+			v.Must(t, "POST", key+"/config", c.then)
+		}
+		text := keep.InGroup(group, "vault:v1:AAAA")
+		_, wraps := issuing.WrapHalfIn(t.Context(), group, "label", []byte("half"))
+		_, opens := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", text)
+		_, moves := keeping.Rewrap(t.Context(), group, []keep.Half{{Label: "label", Wrapped: text}})
+		_, _, asks := issuing.Versions(t.Context(), group)
+		for _, err := range []error{wraps, opens, moves, asks, keeping.Open(t.Context(), group), keeping.Rotate(t.Context(), group), keeping.Retire(t.Context(), group, 1)} {
+			wantRefusal(t, err, vault.ErrUnsafeKey, c.flag)
+		}
+	}
+}
+
 func TestV04RefusesToStartOnAnUnsafeKey(t *testing.T) {
 	v := escrowtest.OwnVault(t)
 	aes := map[string]any{"type": "aes256-gcm96", "derived": true}
@@ -836,7 +869,7 @@ func TestV17TLSIsSpokenThere(t *testing.T) {
 	wantRefusal(t, err, vault.ErrAddress, "use https")
 	_, err = vault.NewCredentials(t.Context(), admin, vault.SideIssuing, 0)
 	wantRefusal(t, err, vault.ErrAddress, "use https")
-	_, err = vault.TakeSnapshot(t.Context(), admin, io.Discard, time.Now())
+	err = vault.TakeSnapshot(t.Context(), admin, io.Discard, seen{{Oldest: 1, Newest: 1}})
 	wantRefusal(t, err, vault.ErrAddress, "use https")
 }
 
@@ -894,9 +927,9 @@ func TestV19SealedAndStandby(t *testing.T) {
 	wantRefusal(t, err, vault.ErrSealed, "503")
 	_, err = vault.NewCredentials(t.Context(), v.Admin, vault.SideIssuing, 0)
 	wantRefusal(t, err, vault.ErrSealed, "503")
-	_, _, err = issuing.Versions(t.Context())
+	_, _, err = issuing.Versions(t.Context(), 0)
 	wantRefusal(t, err, vault.ErrSealed, "503")
-	_, err = vault.TakeSnapshot(t.Context(), v.Admin, io.Discard, time.Now())
+	err = vault.TakeSnapshot(t.Context(), v.Admin, io.Discard, seen{{Oldest: 1, Newest: 1}})
 	wantRefusal(t, err, vault.ErrSealed, "503")
 	_, err = vault.OpenIssuing(t.Context(), vault.Config{Address: v.Address, RoleID: "role", SecretIDFile: escrowtest.SecretFile(t, "secret")})
 	wantRefusal(t, err, vault.ErrSealed, "503")
@@ -1103,7 +1136,9 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 	}
 	again()
 	v.Must(t, "POST", mount+"config/keys", map[string]any{"disable_upsert": false})
-	again("forbade implicit creation of keys")
+	again("forbade implicit creation of keys in penname-transit")
+	v.Must(t, "POST", "penname-groups/config/keys", map[string]any{"disable_upsert": false})
+	again("forbade implicit creation of keys in penname-groups")
 	// A mount that has values written in clear, and hands headers through (V16, V23).
 	v.Must(t, "POST", "sys/mounts/penname-transit/tune", map[string]any{"audit_non_hmac_response_keys": []string{"plaintext"}, "audit_non_hmac_request_keys": []string{"context"}})
 	v.Must(t, "POST", "sys/auth/approle/tune", map[string]any{"audit_non_hmac_request_keys": []string{"secret_id"}, "passthrough_request_headers": []string{"X-Any"}})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ var (
 type Audit struct {
 	Opened    []Opened       // in order
 	SecretIDs []UsedSecretID // in the order of minting
-	Exported  int            // times that the record key itself was exported or backed up
+	Exported  int            // times that a record key itself was exported or backed up
 	From, To  time.Time      // the first entry and the last
 	Entries   int64
 	Files     int
@@ -176,16 +177,22 @@ func (r *auditReader) pair(e *auditEntry) {
 	}
 }
 
+// What is done with the record key, or with that of a group.
+var (
+	ofRecordKey = regexp.MustCompile(`/` + keyRecord + `(-[0-9]+)?(/|$)`)
+	opensHalves = regexp.MustCompile(`/decrypt/` + keyRecord + `(-[0-9]+)?$`)
+)
+
 // takeOpened notes a first half that was opened. What Vault logged before it did it, and
 // did not log as failed afterwards, counts as done; so does each item of a batch of
 // which a part failed, since Vault hashes that answer as a whole.
 func (r *auditReader) takeOpened(e *auditEntry) error {
 	id, path := e.Request.ID, e.Request.Path
 	switch {
-	case !strings.HasSuffix(path, "/"+keyRecord) && !strings.Contains(path, "/"+keyRecord+"/"):
+	case !ofRecordKey.MatchString(path):
 	case strings.Contains(path, "/export/"), strings.Contains(path, "/backup/"):
 		r.exported[id] = e.Error == ""
-	case !strings.HasSuffix(path, "/decrypt/"+keyRecord):
+	case !opensHalves.MatchString(path):
 	case e.Error != "":
 		delete(r.opened, id)
 	case e.Type == "request":

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/vault"
 )
@@ -57,6 +58,21 @@ func TestI2ReadAudit(t *testing.T) {
 	unwrap("label", half)
 	unwrap("other", other)
 	added("opened", 3, 2, 0, 0)
+	// With the key of a group, too, and of several groups at once.
+	keeping := v.Keeping(t)
+	if err := keeping.Open(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	grouped, err := issuing.WrapHalfIn(t.Context(), 5, "third", []byte("half"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unwrap("third", grouped)
+	added("of a group", 1, 1, 0, 0)
+	if _, err := disclosing.UnwrapHalves(t.Context(), []disclose.Wrapped{{Name: "third", Text: grouped}, {Name: "label", Text: half}}); err != nil {
+		t.Fatal(err)
+	}
+	added("of two groups", 2, 2, 0, 0)
 
 	const decrypt = mount + "decrypt/penname-record"
 	good := map[string]any{"ciphertext": half, "context": b64("label")}
@@ -80,6 +96,9 @@ func TestI2ReadAudit(t *testing.T) {
 	v.Must(t, http.MethodGet, "elsewhere/export/encryption-key/penname-record/latest", nil)
 	v.Must(t, http.MethodGet, "elsewhere/backup/penname-record", nil)
 	added("the key itself", 0, 0, 0, 2)
+	v.Must(t, http.MethodPost, "penname-groups/keys/penname-record-5/config", map[string]any{"exportable": true})
+	v.Must(t, http.MethodGet, "penname-groups/export/encryption-key/penname-record-5", nil)
+	added("the key of a group", 0, 0, 0, 3)
 
 	raw := filepath.Join(t.TempDir(), "raw.log")
 	v.Must(t, http.MethodPut, "sys/audit/raw", map[string]any{"type": "file", "options": map[string]string{"file_path": raw, "log_raw": "true"}})

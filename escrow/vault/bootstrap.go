@@ -76,7 +76,7 @@ func ParseAddresses(texts []string) ([]string, error) {
 	return all, nil
 }
 
-// Bootstrap makes Vault ready for all sides: the Transit mount without
+// Bootstrap makes Vault ready for all sides: the Transit mounts without
 // implicit key creation, an end of secret ids that is the one asked for, the four
 // keys, the policies of deploy/vault-policies and their AppRoles. It changes only what is missing
 // or different, and returns one line for each change; a second run returns none. A key that cannot be made safe again is ErrUnsafeKey, and is left as
@@ -163,8 +163,10 @@ func (b *bootstrap) mount(ctx context.Context, path, kind, done string) error {
 }
 
 func (b *bootstrap) mounts(ctx context.Context) error {
-	if err := b.mount(ctx, "sys/mounts/"+mount, "transit", "mounted transit at "+mount); err != nil {
-		return err
+	for _, path := range []string{mount, groupMount} {
+		if err := b.mount(ctx, "sys/mounts/"+path, "transit", "mounted transit at "+path); err != nil {
+			return err
+		}
 	}
 	if err := b.mount(ctx, "sys/auth/approle", "approle", "enabled the auth method approle"); err != nil {
 		return err
@@ -172,16 +174,19 @@ func (b *bootstrap) mounts(ctx context.Context) error {
 	if err := b.longLives(ctx); err != nil {
 		return err
 	}
-	var config struct {
-		Data struct {
-			DisableUpsert bool `json:"disable_upsert"`
+	for _, path := range []string{mount, groupMount} {
+		var config struct {
+			Data struct {
+				DisableUpsert bool `json:"disable_upsert"`
+			}
 		}
-	}
-	if _, err := b.read(ctx, mount+"/config/keys", &config); err != nil {
-		return err
-	}
-	if !config.Data.DisableUpsert {
-		if err := b.write(ctx, "forbade implicit creation of keys", mount+"/config/keys", map[string]any{"disable_upsert": true}); err != nil {
+		if _, err := b.read(ctx, path+"/config/keys", &config); err != nil {
+			return err
+		}
+		if config.Data.DisableUpsert {
+			continue
+		}
+		if err := b.write(ctx, "forbade implicit creation of keys in "+path, path+"/config/keys", map[string]any{"disable_upsert": true}); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/penname/penname/escrow/coalesce"
@@ -11,8 +12,8 @@ import (
 
 var _ keep.Keys = (*Keeping)(nil)
 
-// Keeping is the side that moves what is wrapped to a new version of the record
-// key and destroys the older ones. It has no method that wraps or opens, and
+// Keeping is the side that makes the keys of groups, moves what is wrapped to a new version
+// of a record key, and destroys the older ones. It has no method that wraps or opens, and
 // its token may not. It is safe for concurrent use.
 type Keeping struct{ *session }
 
@@ -26,23 +27,52 @@ func OpenKeeping(ctx context.Context, c Config) (*Keeping, error) {
 	return &Keeping{s}, nil
 }
 
+// groupKey is all that the keeping side may say when it makes a key: its policy takes no
+// other word and no other value.
+var groupKey = url.Values{"type": {"aes256-gcm96"}, "derived": {"true"}, "exportable": {"false"}, "allow_plaintext_backup": {"false"}}
+
+// Open implements [keep.Keys]. Vault leaves a key that is there as it is.
+func (k *Keeping) Open(ctx context.Context, group int) error {
+	if group < 1 {
+		return keep.ErrInput
+	}
+	made := make(map[string]string)
+	for name := range groupKey {
+		made[name] = groupKey.Get(name)
+	}
+	if err := k.must(k.call(ctx, http.MethodPost, recordKey("keys", group), made, nil)); err != nil {
+		return err
+	}
+	return k.fit(ctx, group)
+}
+
 // Rotate implements [keep.Keys].
-func (k *Keeping) Rotate(ctx context.Context) error {
-	return k.must(k.call(ctx, http.MethodPost, mount+"/keys/"+keyRecord+"/rotate", map[string]any{}, nil))
+func (k *Keeping) Rotate(ctx context.Context, group int) error {
+	if err := k.fit(ctx, group); err != nil {
+		return err
+	}
+	return k.must(k.call(ctx, http.MethodPost, recordKey("keys", group)+"/rotate", map[string]any{}, nil))
 }
 
 // Rewrap implements [keep.Keys].
-func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, error) {
+func (k *Keeping) Rewrap(ctx context.Context, group int, halves []keep.Half) ([]string, error) {
+	if err := k.fit(ctx, group); err != nil {
+		return nil, err
+	}
 	items := make([]openItem, len(halves))
 	for i, h := range halves {
+		of, wrapped := keep.GroupOf(h.Wrapped)
+		if of != group {
+			return nil, keep.ErrDecryptFailed
+		}
 		var err error
-		if items[i], err = newOpenItem(h.Label, h.Wrapped); err != nil {
+		if items[i], err = newOpenItem(h.Label, wrapped); err != nil {
 			return nil, err
 		}
 	}
 	out := make([]string, 0, len(halves))
 	for part := range slices.Chunk(items, coalesce.MaxItems) {
-		results, err := sendBatch(ctx, k.session, "rewrap/"+keyRecord, part, map[string]any{})
+		results, err := sendBatch(ctx, k.session, recordKey("rewrap", group), part, map[string]any{})
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +83,7 @@ func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, err
 			if !wellFormed(r.Ciphertext) {
 				return nil, errBadResponse
 			}
-			out = append(out, r.Ciphertext)
+			out = append(out, keep.InGroup(group, r.Ciphertext))
 		}
 	}
 	return out, nil
@@ -61,15 +91,15 @@ func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, err
 
 // Retire implements [keep.Keys]. The two bounds come first, since Vault trims
 // nothing that may still be used; what is trimmed is gone from its storage.
-func (k *Keeping) Retire(ctx context.Context, oldest int) error {
-	f, err := k.flags(ctx)
+func (k *Keeping) Retire(ctx context.Context, group, oldest int) error {
+	f, err := k.flags(ctx, group)
 	if err != nil || f.MinAvailable >= oldest {
 		return err
 	}
 	if oldest > f.LatestVersion {
 		return keep.ErrInput
 	}
-	key := mount + "/keys/" + keyRecord
+	key := recordKey("keys", group)
 	if f.MinDecryption < oldest || f.MinEncryption < oldest {
 		err := k.must(k.call(ctx, http.MethodPost, key+"/config", map[string]any{"min_decryption_version": oldest, "min_encryption_version": oldest}, nil))
 		if err != nil {

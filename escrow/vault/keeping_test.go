@@ -44,6 +44,42 @@ func TestV02KeepingSideOpensNothing(t *testing.T) {
 			t.Errorf("%s: status %d: %v", path, status, answer)
 		}
 	}
+	// It makes the key of a group as it must be, and in no other way.
+	safe := func(change string, value any) map[string]any {
+		body := map[string]any{"type": "aes256-gcm96", "derived": "true", "exportable": "false", "allow_plaintext_backup": "false"}
+		if body[change] = value; value == nil {
+			delete(body, change)
+		}
+		return body
+	}
+	const groups = "penname-groups/"
+	for path, bodies := range map[string][]map[string]any{
+		"keys/penname-record-5": {safe("exportable", "true"), safe("exportable", true), safe("exportable", nil), safe("allow_plaintext_backup", "true"), safe("derived", "false"), safe("derived", nil),
+			safe("type", "chacha20-poly1305"), safe("type", nil), safe("convergent_encryption", "true"), safe("auto_rotate_period", "1h"), safe("managed_key_id", "x")},
+		"keys/penname-record-4/rotate":         {{"managed_key_name": "x"}},
+		"keys/penname-record-4/config":         {{"min_decryption_version": 1, "min_encryption_version": 1, "exportable": true}, {"deletion_allowed": true}},
+		"keys/penname-record-4/trim":           {{"min_available_version": 1, "x": 1}},
+		"keys/penname-record-4/import":         {{"ciphertext": "x"}},
+		"decrypt/penname-record-4":             {open},
+		"encrypt/penname-record-4":             {items(map[string]any{"plaintext": b64("x"), "context": b64("label")})},
+		"rewrap/penname-record-4":              {{"ciphertext": half, "context": b64("label")}},
+		"datakey/plaintext/penname-record-4":   {{"context": b64("label")}},
+		"export/encryption-key/penname-record": {{}},
+		"restore/penname-record-5":             {{"backup": "x"}},
+		"config/keys":                          {{"disable_upsert": false}},
+	} {
+		for _, body := range bodies {
+			if status, answer := v.Do(t, token, http.MethodPost, groups+path, body); status != http.StatusForbidden {
+				t.Errorf("%s %v: status %d: %v", path, body, status, answer)
+			}
+		}
+	}
+	if status, answer := v.Do(t, token, http.MethodPost, groups+"keys/penname-record-5", safe("type", "aes256-gcm96")); status/100 != 2 {
+		t.Errorf("a key as it must be: status %d: %v", status, answer)
+	}
+	if status, _ := v.Do(t, token, http.MethodDelete, groups+"keys/penname-record-5", nil); status != http.StatusForbidden {
+		t.Errorf("the key of a group was deleted: status %d", status)
+	}
 	for _, deletion := range []string{"keys/penname-record", "keys/penname-pseudonym"} {
 		if status, _ := v.Do(t, token, http.MethodDelete, mount+deletion, nil); status != http.StatusForbidden {
 			t.Errorf("%s was deleted: status %d", deletion, status)
@@ -58,12 +94,17 @@ func TestV01KeepingRefusesToStartWithOneRightTooMany(t *testing.T) {
 		policy string
 		want   *refusal.Error
 	}{
-		"decrypt":         {good + `path "penname-transit/decrypt/penname-record" { capabilities = ["update"] }`, vault.ErrTooBroad},
-		"encrypt":         {good + `path "penname-transit/encrypt/penname-record" { capabilities = ["update"] }`, vault.ErrTooBroad},
-		"rotate the pens": {good + `path "penname-transit/keys/penname-pseudonym/rotate" { capabilities = ["update"] }`, vault.ErrTooBroad},
-		"any flag":        {strings.Replace(good, `{ "min_decryption_version" = [], "min_encryption_version" = [] }`, `{ "*" = [] }`, 1), vault.ErrTooBroad},
-		"a wildcard":      {good + `path "penname-transit/keys/*" { capabilities = ["read"] }`, vault.ErrTooBroad},
-		"nothing":         {`path "sys/capabilities-self" { capabilities = ["update"] }`, vault.ErrTooNarrow},
+		"decrypt":                   {good + `path "penname-transit/decrypt/penname-record" { capabilities = ["update"] }`, vault.ErrTooBroad},
+		"encrypt":                   {good + `path "penname-transit/encrypt/penname-record" { capabilities = ["update"] }`, vault.ErrTooBroad},
+		"rotate the pens":           {good + `path "penname-transit/keys/penname-pseudonym/rotate" { capabilities = ["update"] }`, vault.ErrTooBroad},
+		"any flag":                  {strings.Replace(good, `{ "min_decryption_version" = [], "min_encryption_version" = [] }`, `{ "*" = [] }`, 1), vault.ErrTooBroad},
+		"a wildcard":                {good + `path "penname-transit/keys/*" { capabilities = ["read"] }`, vault.ErrTooBroad},
+		"groups, and what is below": {strings.Replace(good, `path "penname-groups/keys/+" {`, `path "penname-groups/keys/*" {`, 1), vault.ErrTooBroad},
+		"any key of a group":        {strings.Replace(good, `"exportable"             = ["false"]`, `"exportable" = []`, 1), vault.ErrTooBroad},
+		"rotates no group":          {strings.Replace(good, `path "penname-groups/keys/+/rotate" {`, `path "penname-groups/keys/1/rotate" {`, 1), vault.ErrTooBroad},
+		"opens groups":              {good + `path "penname-groups/decrypt/+" { capabilities = ["update"] }`, vault.ErrTooBroad},
+		"exports one group":         {good + `path "penname-groups/export/encryption-key/penname-record-1" { capabilities = ["read"] }`, vault.ErrTooBroad},
+		"nothing":                   {`path "sys/capabilities-self" { capabilities = ["update"] }`, vault.ErrTooNarrow},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v.Must(t, "POST", "sys/policies/acl/penname-keeping", map[string]any{"policy": c.policy})
@@ -79,12 +120,9 @@ func TestV01KeepingRefusesToStartWithOneRightTooMany(t *testing.T) {
 // again. F12, F13: Vault fails at it, before and after it did the work: a clean
 // refusal, and the same step succeeds when Vault is back.
 func TestF16KeepingAtEachStep(t *testing.T) {
+	const group, at, key = 5, "penname-groups/", "penname-record-5"
 	v := escrowtest.OwnVault(t)
 	issuing, disclosing := v.Sides(t)
-	half, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	proxy := escrowtest.NewProxy(t, v.Address)
 	config := v.Config(t, vault.SideKeeping)
 	config.Address = proxy.URL
@@ -92,9 +130,16 @@ func TestF16KeepingAtEachStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := k.Open(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	half, err := issuing.WrapHalfIn(t.Context(), group, "label", []byte("half"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	newest := func() int {
 		t.Helper()
-		_, n, err := k.Versions(t.Context())
+		_, n, err := k.Versions(t.Context(), group)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,17 +149,17 @@ func TestF16KeepingAtEachStep(t *testing.T) {
 		name, path string
 		call       func() error
 	}{
-		{"Versions", "keys/penname-record", func() error { _, _, err := k.Versions(t.Context()); return err }},
-		{"Rotate", "keys/penname-record/rotate", func() error { return k.Rotate(t.Context()) }},
-		{"Rewrap", "rewrap/penname-record", func() error {
-			moved, err := k.Rewrap(t.Context(), []keep.Half{{Label: "label", Wrapped: half}})
+		{"Open", "keys/" + key, func() error { return k.Open(t.Context(), group) }},
+		{"Rotate", "keys/" + key + "/rotate", func() error { return k.Rotate(t.Context(), group) }},
+		{"Rewrap", "rewrap/" + key, func() error {
+			moved, err := k.Rewrap(t.Context(), group, []keep.Half{{Label: "label", Wrapped: half}})
 			if err == nil {
 				half = moved[0]
 			}
 			return err
 		}},
-		{"Retire", "keys/penname-record/trim", func() error { return k.Retire(t.Context(), newest()) }},
-		{"Verify", "keys/penname-record", func() error { return k.Verify(t.Context()) }},
+		{"Retire", "keys/" + key + "/trim", func() error { return k.Retire(t.Context(), group, newest()) }},
+		{"Verify", "", func() error { return k.Verify(t.Context()) }},
 	}
 	for _, s := range steps {
 		v.Revoke(t)
@@ -136,7 +181,7 @@ func TestF16KeepingAtEachStep(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				proxy.BreakPath("/v1/"+mount+s.path, fault)
+				proxy.BreakPath("/v1/"+at+s.path, fault)
 				err := s.call()
 				proxy.Break(nil)
 				r := refusal.Of(err)
@@ -175,7 +220,7 @@ func BenchmarkRewrap(b *testing.B) {
 	}
 	b.Run("rewrap", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := k.Rewrap(b.Context(), halves); err != nil {
+			if _, err := k.Rewrap(b.Context(), 0, halves); err != nil {
 				b.Fatal(err)
 			}
 		}

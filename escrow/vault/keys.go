@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/disclose"
@@ -21,7 +22,8 @@ import (
 // opens, and its token may not. It is safe for concurrent use.
 type Issuing struct {
 	*session
-	half, link  coalesce.Group[sealItem, string]
+	halves      sync.Map // of groups: *coalesce.Group[sealItem, string]
+	link        coalesce.Group[sealItem, string]
 	fingerprint coalesce.Group[macItem, []byte]
 	pseudonym   coalesce.Group[macItem, []byte]
 }
@@ -72,7 +74,7 @@ func OpenIssuing(ctx context.Context, c Config) (*Issuing, error) {
 		return nil, err
 	}
 	k := &Issuing{session: s}
-	k.half.Send, k.link.Send = s.encrypt(keyRecord), s.encrypt(keyLink)
+	k.link.Send = s.encrypt(mount + "/encrypt/" + keyLink)
 	k.fingerprint.Send, k.pseudonym.Send = s.hmac(keyFingerprint), s.hmac(keyPseudonym)
 	return k, nil
 }
@@ -87,10 +89,24 @@ func OpenDisclosing(ctx context.Context, c Config) (*Disclosing, error) {
 	return &Disclosing{s}, nil
 }
 
-// WrapHalf encrypts the first half k1 of the record that label names. The
-// result opens under the same label only.
+// WrapHalf is [Issuing.WrapHalfIn] of group 0.
 func (k *Issuing) WrapHalf(ctx context.Context, label string, k1 []byte) (string, error) {
-	return wrap(ctx, &k.half, label, k1)
+	return k.WrapHalfIn(ctx, 0, label, k1)
+}
+
+// WrapHalfIn encrypts the first half k1 of the record that label names, with the key of a
+// group, which the result names. It opens under the same label only. A group that has no
+// key is [keep.ErrRollback].
+func (k *Issuing) WrapHalfIn(ctx context.Context, group int, label string, k1 []byte) (string, error) {
+	if err := k.fit(ctx, group); err != nil {
+		return "", err
+	}
+	queue, _ := k.halves.LoadOrStore(group, &coalesce.Group[sealItem, string]{Send: k.encrypt(recordKey("encrypt", group))})
+	wrapped, err := wrap(ctx, queue.(*coalesce.Group[sealItem, string]), label, k1)
+	if err != nil {
+		return "", err
+	}
+	return keep.InGroup(group, wrapped), nil
 }
 
 // WrapLink encrypts the link of a pseudonym to its record. The result opens
@@ -119,10 +135,31 @@ func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([]
 // UnwrapHalves implements [disclose.Keys]. It opens what WrapHalf made for the
 // same labels.
 func (k *Disclosing) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
-	opened, err := k.open(ctx, keyRecord, halves)
-	if err != nil {
+	opened := make([][]byte, len(halves))
+	fail := func(err error) ([][]byte, error) {
 		wipe(opened)
 		return nil, err
+	}
+	texts, places := make(map[int][]disclose.Wrapped), make(map[int][]int)
+	for i, half := range halves {
+		group, wrapped := keep.GroupOf(half.Text)
+		texts[group], places[group] = append(texts[group], disclose.Wrapped{Name: half.Name, Text: wrapped}), append(places[group], i)
+	}
+	for group := range texts {
+		err := k.fit(ctx, group)
+		if errors.Is(err, errNoKey) {
+			err = keep.ErrDecryptFailed.Because(errors.New("its group has no key"))
+		}
+		if err != nil {
+			return fail(err)
+		}
+		values, err := k.open(ctx, recordKey("decrypt", group), texts[group])
+		for n, value := range values {
+			opened[places[group][n]] = value
+		}
+		if err != nil {
+			return fail(err)
+		}
 	}
 	return opened, nil
 }
@@ -130,7 +167,7 @@ func (k *Disclosing) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped
 // OpenLinks implements [disclose.Keys]. It opens what WrapLink made for the same
 // pseudonyms.
 func (k *Disclosing) OpenLinks(ctx context.Context, links []disclose.Wrapped) ([][]byte, error) {
-	return k.open(ctx, keyLink, links)
+	return k.open(ctx, mount+"/decrypt/"+keyLink, links)
 }
 
 func wipe(values [][]byte) {
@@ -171,7 +208,7 @@ func newOpenItem(name, text string) (openItem, error) {
 }
 
 // open decrypts values in their order, up to the first that does not open.
-func (s *session) open(ctx context.Context, key string, values []disclose.Wrapped) (opened [][]byte, err error) {
+func (s *session) open(ctx context.Context, path string, values []disclose.Wrapped) (opened [][]byte, err error) {
 	if ctx.Err() != nil {
 		return nil, keep.ErrUnavailable.Because(ctx.Err())
 	}
@@ -185,7 +222,7 @@ func (s *session) open(ctx context.Context, key string, values []disclose.Wrappe
 		items = append(items, item)
 	}
 	for part := range slices.Chunk(items, maxBatch) {
-		results, err := sendBatch(ctx, s, "decrypt/"+key, part, map[string]any{})
+		results, err := sendBatch(ctx, s, path, part, map[string]any{})
 		if err != nil {
 			return opened, err
 		}
@@ -250,7 +287,7 @@ func sendBatch[T any, P interface {
 	}
 	body["batch_input"] = items
 	var answer batchAnswer
-	err := s.call(ctx, http.MethodPost, mount+"/"+path, body, &answer)
+	err := s.call(ctx, http.MethodPost, path, body, &answer)
 	if errors.Is(err, ErrSealed) { // who is served cannot unseal it; the log says it
 		err = keep.ErrUnavailable.Because(fmt.Errorf("it is sealed: %w", refusal.Of(err).Unwrap()))
 	}
@@ -268,9 +305,9 @@ func sendBatch[T any, P interface {
 	return answer.Data.Results, nil
 }
 
-func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]coalesce.Result[string], error) {
+func (s *session) encrypt(path string) func(context.Context, []sealItem) ([]coalesce.Result[string], error) {
 	return func(ctx context.Context, items []sealItem) ([]coalesce.Result[string], error) {
-		sealed, err := sendBatch(ctx, s, "encrypt/"+key, items, map[string]any{})
+		sealed, err := sendBatch(ctx, s, path, items, map[string]any{})
 		if err != nil {
 			return nil, err
 		}
@@ -286,7 +323,7 @@ func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]coale
 
 func (s *session) hmac(key string) func(context.Context, []macItem) ([]coalesce.Result[[]byte], error) {
 	return func(ctx context.Context, items []macItem) ([]coalesce.Result[[]byte], error) {
-		macs, err := sendBatch(ctx, s, "hmac/"+key, items, map[string]any{"key_version": "1"}) // the policy allows this version alone
+		macs, err := sendBatch(ctx, s, mount+"/hmac/"+key, items, map[string]any{"key_version": "1"}) // the policy allows this version alone
 		if err != nil {
 			return nil, err
 		}

@@ -13,9 +13,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -113,7 +115,9 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 	if wrapTTL > 0 {
 		req.WrapTTL = fmt.Sprint(int(wrapTTL.Seconds()), "s")
 	}
-	if body != nil {
+	if query, ok := body.(url.Values); ok {
+		req.Params = query
+	} else if body != nil {
 		if err := req.SetJSONBody(body); err != nil {
 			return keep.ErrInput
 		}
@@ -185,6 +189,7 @@ type session struct {
 
 	renewer atomic.Pointer[SecretID] // its renewer's, as of Renew; nil: none
 	called  atomic.Pointer[Called]   // is told of each call; nil: nobody is
+	known   sync.Map                 // groups whose key is as it must be
 
 	// turn guards what follows; a channel, so that waiting ends with the context.
 	turn     chan struct{}
@@ -360,8 +365,9 @@ var Operations = []string{"decrypt", "encrypt", "hmac", "keys", "rewrap", "other
 func (s *session) OnCall(f Called) { s.called.Store(&f) }
 
 func operation(path string) string {
-	name, _, _ := strings.Cut(strings.TrimPrefix(path, mount+"/"), "/")
-	if slices.Contains(Operations, name) {
+	at, rest, _ := strings.Cut(path, "/")
+	name, _, _ := strings.Cut(rest, "/")
+	if (at == mount || at == groupMount) && slices.Contains(Operations, name) {
 		return name
 	}
 	return "other"

@@ -19,28 +19,27 @@ import (
 
 // ErrSnapshot is returned for a snapshot that could not be had, or is not whole.
 var ErrSnapshot = refusal.New(refusal.Unavailable, "vault.snapshot",
-	"no snapshot that could be restored was taken: Vault must run on its Raft storage, the token must be allowed to read sys/storage/raft/snapshot and penname-transit/keys/penname-record, and there must be room for it; take it again")
+	"no snapshot that could be restored was taken: Vault must run on its Raft storage, the token must be allowed to read sys/storage/raft/snapshot and the record keys, and there must be room for it; take it again")
 
 // snapshotTime bounds the taking of a snapshot.
 const snapshotTime = 10 * time.Minute
 
-// TakeSnapshot writes a snapshot of all of Vault to w, and checks that it is whole. It
-// returns its day and the version of the record key that it has at least. What it holds
-// is encrypted: whoever restores it needs the unseal keys of the Vault it was taken of.
-func TakeSnapshot(ctx context.Context, a Admin, w io.Writer, now time.Time) (keep.Snapshot, error) {
+// TakeSnapshot writes a snapshot of all of Vault to w, and checks that it is whole, and of a
+// Vault that has what the database saw. What it holds is encrypted: whoever restores it
+// needs the unseal keys of the Vault it was taken of.
+func TakeSnapshot(ctx context.Context, a Admin, w io.Writer, past keep.Past) error {
 	e, err := newEndpoint(a.Address, a.CAFile, snapshotTime)
 	if err != nil {
-		return keep.Snapshot{}, err
+		return err
 	}
 	// A token with a period lives on by being renewed. One that cannot be ends by itself.
 	e.do(ctx, a.Token, http.MethodPost, "auth/token/renew-self", 0, map[string]any{}, nil) //nolint:errcheck // see above
-	var key struct{ Data keyFlags }
-	err = e.do(ctx, a.Token, http.MethodGet, mount+"/keys/"+keyRecord, 0, nil, &key)
-	if errors.Is(err, ErrSealed) || errors.Is(err, ErrAddress) {
-		return keep.Snapshot{}, err
+	err = keep.Current(ctx, snapshotVersions{e, a.Token}, past)
+	if errors.Is(err, ErrSealed) || errors.Is(err, ErrAddress) || errors.Is(err, keep.ErrRollback) {
+		return err
 	}
 	if err != nil {
-		return keep.Snapshot{}, ErrSnapshot.Because(err)
+		return ErrSnapshot.Because(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
 	defer cancel()
@@ -49,16 +48,32 @@ func TakeSnapshot(ctx context.Context, a Admin, w io.Writer, now time.Time) (kee
 	//nolint:staticcheck // as in do
 	resp, err := e.client.RawRequestWithContext(ctx, req)
 	if resp == nil || resp.Response == nil {
-		return keep.Snapshot{}, ErrSnapshot.Because(transportError(err))
+		return ErrSnapshot.Because(transportError(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return keep.Snapshot{}, ErrSnapshot.Because(&statusError{resp.StatusCode, http.MethodGet, "sys/storage/raft/snapshot"})
+		return ErrSnapshot.Because(&statusError{resp.StatusCode, http.MethodGet, "sys/storage/raft/snapshot"})
 	}
 	if err := wholeSnapshot(io.TeeReader(resp.Body, w)); err != nil {
-		return keep.Snapshot{}, ErrSnapshot.Because(err)
+		return ErrSnapshot.Because(err)
 	}
-	return keep.Snapshot{Day: now.UTC().Truncate(24 * time.Hour), Version: key.Data.LatestVersion}, nil
+	return nil
+}
+
+// snapshotVersions implements [keep.Versions] with the token that takes the snapshot.
+type snapshotVersions struct {
+	*endpoint
+	token string
+}
+
+func (v snapshotVersions) Versions(ctx context.Context, group int) (oldest, newest int, err error) {
+	var key struct{ Data keyFlags }
+	err = v.do(ctx, v.token, http.MethodGet, recordKey("keys", group), 0, nil, &key)
+	var status *statusError
+	if errors.As(err, &status) && status.status == http.StatusNotFound && group > 0 {
+		return 0, 0, nil
+	}
+	return max(key.Data.MinAvailable, 1), key.Data.LatestVersion, err
 }
 
 // wholeSnapshot reads a snapshot to its end and compares its parts with the sums in it.

@@ -1,13 +1,17 @@
 // Package vault is every call that Penname makes to HashiCorp Vault.
 //
-// Vault holds four keys in a Transit mount of their own, and three roles that
-// share no right in it:
+// Vault holds four keys in a Transit mount of their own, a record key for each group of
+// people in a second one, and three roles that share no right in them:
 //
 //	key                  type                    issuing   disclosing   keeping
-//	penname-record       aes256-gcm96, derived   encrypt   decrypt      rotate, rewrap, trim   first halves, context = record label
-//	penname-link         aes256-gcm96, derived   encrypt   decrypt      –                      pseudonym → record, context = pseudonym
-//	penname-fingerprint  hmac, never rotated     hmac      –            –                      one person enrols once
-//	penname-pseudonym    hmac, never rotated     hmac      –            –                      pen names
+//	penname-record       aes256-gcm96, derived   encrypt   decrypt      rotate, rewrap, trim         first halves, context = record label
+//	penname-record-N     aes256-gcm96, derived   encrypt   decrypt      make, rotate, rewrap, trim   likewise, of group N (see package keep)
+//	penname-link         aes256-gcm96, derived   encrypt   decrypt      –                            pseudonym → record, context = pseudonym
+//	penname-fingerprint  hmac, never rotated     hmac      –            –                            one person enrols once
+//	penname-pseudonym    hmac, never rotated     hmac      –            –                            pen names
+//
+// The second mount is there so that a right to the keys of all groups is one to nothing
+// else: in a policy, + is one part of a path and * is all that follows.
 //
 // [Issuing] implements the port of escrow/issue, [Disclosing] that of
 // escrow/disclose and [Keeping] that of escrow/keep. Each logs in with its own
@@ -15,7 +19,8 @@
 // enforces it. [OpenIssuing], [OpenDisclosing] and [OpenKeeping] refuse to
 // return a side whose token can do anything more than deploy/vault-policies
 // grants, or whose keys could be exported, backed up in clear or deleted; or
-// whose secret id ends within a day.
+// whose secret id ends within a day. The key of a group is looked at when the side first
+// uses it: there are thousands.
 //
 // Each side has a renewer besides, a role that can do nothing but mint and destroy
 // secret ids of that side and of itself, from the side's addresses: secretid.go.
@@ -33,6 +38,7 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
@@ -92,11 +98,21 @@ const renewer = "-renewer"
 // Names inside Vault. They are constants because the policies are files.
 const (
 	mount          = "penname-transit"
+	groupMount     = "penname-groups"
 	keyRecord      = "penname-record"
 	keyLink        = "penname-link"
 	keyFingerprint = "penname-fingerprint"
 	keyPseudonym   = "penname-pseudonym"
 )
+
+// recordKey is the path of an operation with the record key of a group, or of what is below
+// the key.
+func recordKey(operation string, group int) string {
+	if group == 0 {
+		return mount + "/" + operation + "/" + keyRecord
+	}
+	return groupMount + "/" + operation + "/" + keyRecord + "-" + strconv.Itoa(group)
+}
 
 // Limits of what one call may carry, in bytes.
 const (

@@ -98,6 +98,12 @@ func keysOf(side Side) []string {
 	return nil // a renewer
 }
 
+// ofGroups is where the keys of groups are. In a rule, + is one of them.
+const ofGroups = groupMount + "/"
+
+// oneGroup is a path of a rule with a group in the place of +.
+func oneGroup(path string) string { return strings.Replace(path, "+", keyRecord+"-1", 1) }
+
 // rightsOf is what deploy/vault-policies grants to a side, written a second
 // time on purpose: a change of the files alone does not start.
 func rightsOf(side Side) map[string]right {
@@ -117,6 +123,9 @@ func rightsOf(side Side) map[string]right {
 	}
 	for _, key := range keysOf(side) {
 		rights[mount+"/keys/"+key] = right{Capabilities: []string{"read"}}
+		if key == keyRecord {
+			rights[ofGroups+"keys/+"] = right{Capabilities: []string{"read"}}
+		}
 	}
 	secretID := right{Capabilities: []string{"update"}, Allowed: map[string][]string{"secret_id": {}}, Required: []string{"secret_id"}}
 	rights[rolePath(side)+"/secret-id/lookup"] = secretID // of an id that one knows already
@@ -129,19 +138,28 @@ func rightsOf(side Side) map[string]right {
 	switch side {
 	case SideIssuing:
 		rights[mount+"/encrypt/"+keyRecord] = batch(nil)
+		rights[ofGroups+"encrypt/+"] = batch(nil)
 		rights[mount+"/encrypt/"+keyLink] = batch(nil)
 		rights[mount+"/hmac/"+keyFingerprint] = batch(map[string][]string{"key_version": {"1"}})
 		rights[mount+"/hmac/"+keyPseudonym] = batch(map[string][]string{"key_version": {"1"}})
 	case SideDisclosing:
 		rights[mount+"/decrypt/"+keyRecord] = batch(nil)
+		rights[ofGroups+"decrypt/+"] = batch(nil)
 		rights[mount+"/decrypt/"+keyLink] = batch(nil)
 	case SideKeeping:
+		made := right{Capabilities: []string{"read", "update"}, Allowed: map[string][]string{}}
+		for name, values := range groupKey {
+			made.Allowed[name], made.Required = values, append(made.Required, name)
+		}
+		rights[ofGroups+"keys/+"] = made
 		rights[mount+"/rewrap/"+keyRecord] = batch(nil)
-		key := mount + "/keys/" + keyRecord
-		rights[key+"/rotate"] = right{Capabilities: []string{"update"}, Denied: map[string][]string{"*": {}}}
-		rights[key+"/config"] = right{Capabilities: []string{"update"}, Allowed: map[string][]string{"min_decryption_version": {}, "min_encryption_version": {}},
-			Required: []string{"min_decryption_version", "min_encryption_version"}}
-		rights[key+"/trim"] = right{Capabilities: []string{"update"}, Allowed: map[string][]string{"min_available_version": {}}, Required: []string{"min_available_version"}}
+		rights[ofGroups+"rewrap/+"] = batch(nil)
+		for _, key := range []string{mount + "/keys/" + keyRecord, ofGroups + "keys/+"} {
+			rights[key+"/rotate"] = right{Capabilities: []string{"update"}, Denied: map[string][]string{"*": {}}}
+			rights[key+"/config"] = right{Capabilities: []string{"update"}, Allowed: map[string][]string{"min_decryption_version": {}, "min_encryption_version": {}},
+				Required: []string{"min_decryption_version", "min_encryption_version"}}
+			rights[key+"/trim"] = right{Capabilities: []string{"update"}, Allowed: map[string][]string{"min_available_version": {}}, Required: []string{"min_available_version"}}
+		}
 	}
 	return rights
 }
@@ -154,21 +172,24 @@ func forbidden() []string {
 		"sys/policies/acl/x", "sys/policy/x", "sys/auth/x", "sys/mounts/x", "sys/remount", "sys/raw/x", "sys/seal",
 		"sys/audit/x", "sys/rekey/init", "sys/generate-root/attempt", "sys/storage/raft/snapshot", "sys/wrapping/wrap",
 		"auth/token/create", "auth/token/create-orphan", "auth/token/lookup", "auth/token/lookup-accessor", "identity/entity",
-		mount + "/keys", mount + "/config/keys", mount + "/cache-config", mount + "/wrapping_key",
 	}
 	for _, role := range allRoles() {
 		for _, of := range []string{"", "/secret-id", "/custom-secret-id", "/role-id", "/secret-id/destroy", "/secret-id-accessor/destroy"} {
 			paths = append(paths, rolePath(role)+of)
 		}
 	}
-	for key := range wantKeys {
-		for _, op := range []string{"encrypt", "decrypt", "hmac", "rewrap", "sign", "verify", "backup", "restore", "datakey/plaintext"} {
-			paths = append(paths, mount+"/"+op+"/"+key)
+	keys := map[string][]string{groupMount: {keyRecord + "-1"}, mount: slices.Collect(maps.Keys(wantKeys))}
+	for at, names := range keys {
+		paths = append(paths, at+"/keys", at+"/config/keys", at+"/cache-config", at+"/wrapping_key")
+		for _, key := range names {
+			for _, op := range []string{"encrypt", "decrypt", "hmac", "rewrap", "sign", "verify", "backup", "restore", "datakey/plaintext"} {
+				paths = append(paths, at+"/"+op+"/"+key)
+			}
+			for _, op := range []string{"config", "rotate", "trim", "soft-delete", "import", "import_version"} {
+				paths = append(paths, at+"/keys/"+key+"/"+op)
+			}
+			paths = append(paths, at+"/export/encryption-key/"+key, at+"/export/hmac-key/"+key)
 		}
-		for _, op := range []string{"config", "rotate", "trim", "soft-delete", "import", "import_version"} {
-			paths = append(paths, mount+"/keys/"+key+"/"+op)
-		}
-		paths = append(paths, mount+"/export/encryption-key/"+key, mount+"/export/hmac-key/"+key)
 	}
 	return paths
 }
@@ -251,10 +272,12 @@ func (s *session) verifyRules(ctx context.Context) error {
 	if have.Data.Root {
 		return ErrRootToken
 	}
-	if len(have.Data.Glob) > 0 {
-		return ErrTooBroad.Because(fmt.Errorf("rules with wildcards: %s", strings.Join(slices.Sorted(maps.Keys(have.Data.Glob)), ", ")))
-	}
 	want := rightsOf(s.side)
+	for path := range have.Data.Glob {
+		if _, ok := want[path]; !ok {
+			return ErrTooBroad.Because(errors.New("rule with a wildcard: " + path))
+		}
+	}
 	for path, r := range have.Data.Exact {
 		if _, ok := want[path]; !ok && !slices.Equal(r.Capabilities, []string{"deny"}) {
 			return ErrTooBroad.Because(errors.New("rule for " + path))
@@ -262,6 +285,9 @@ func (s *session) verifyRules(ctx context.Context) error {
 	}
 	for path, w := range want {
 		h, ok := have.Data.Exact[path]
+		if strings.Contains(path, "+") {
+			h, ok = have.Data.Glob[path]
+		}
 		if !ok {
 			return ErrTooNarrow.Because(errors.New("no rule for " + path))
 		}
@@ -290,7 +316,10 @@ func canonical(r right) string {
 // verifyCapabilities asks Vault what the token may do on each path it needs,
 // and on those that it must not touch.
 func (s *session) verifyCapabilities(ctx context.Context) error {
-	want := rightsOf(s.side)
+	want := make(map[string]right)
+	for path, r := range rightsOf(s.side) {
+		want[oneGroup(path)] = r
+	}
 	paths := slices.Collect(maps.Keys(want))
 	for _, path := range forbidden() {
 		if _, ok := want[path]; !ok {

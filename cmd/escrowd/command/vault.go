@@ -231,7 +231,7 @@ func vaultSnapshot() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return say(cmd, map[string]any{"version": s.Version}, "taken and checked, with version %d of the record key", s.Version)
+			return say(cmd, map[string]any{"group": s.Group, "step": s.Step}, "taken and checked, with the keys of %d groups and what rotations made up to step %d", s.Group, s.Step)
 		},
 	}
 	adminFlags(c, &admin, &tokenFile, "a token that may read sys/storage/raft/snapshot and penname-transit/keys/penname-record, and nothing else")
