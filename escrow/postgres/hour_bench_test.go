@@ -12,7 +12,7 @@ import (
 	"github.com/penname/penname/escrow/openid"
 )
 
-var hourRows = flag.Int("hour-rows", 20_000, "new rows in each table of BenchmarkHour")
+var hourRows = flag.Int("hour-rows", 2_000, "new rows in each table of the benchmarks of the hour")
 
 // BenchmarkHour is what a sign-in writes (a grant, two entries of a status list, a used key),
 // by four callers, alone and beside a pass over new rows in each of the tables, and what that

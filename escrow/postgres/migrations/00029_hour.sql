@@ -155,6 +155,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  PERFORM set_config('enable_seqscan', 'off', true); -- however old the statistics are
   EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$I AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$I > $1::%3$s) ORDER BY %1$I LIMIT $2) o', key, t, kind)
     INTO keys USING after, most;
   IF keys IS NULL THEN
