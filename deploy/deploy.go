@@ -18,3 +18,9 @@ var VaultPolicies embed.FS
 //
 //go:embed escrowd.toml
 var ExampleConfig string
+
+// Cluster is what each machine of a cluster has: deploy/README.md, "From one machine to a
+// cluster". The tests apply these files with other addresses in the place of theirs.
+//
+//go:embed cluster
+var Cluster embed.FS

@@ -26,6 +26,7 @@ var public = map[string]string{
 	"escrow/sandbox/vaultserver.go MkdirAll":        "likewise",
 	"escrow/sandbox/postgres.go MkdirAll":           "the way to the database's folder, for its user",
 	"escrow/sandbox/dir.go Chmod":                   "likewise, to pass through and not to read",
+	"escrow/sandbox/robustness/node.go Mkdir":       "folders with the rights that the user of a test's disk gives them",
 	"escrow/sandbox/postgres.go Chmod":              "likewise",
 }
 

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/pressly/goose/v3"
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
@@ -132,7 +131,7 @@ const (
 	// replica lets no trigger fire. Only a superuser may set it.
 	replica = "-c session_replication_role=replica"
 	// seeds are rows that a migration writes, and a dump has too.
-	seeds = "TRUNCATE penname.goose_db_version, penname.log_lock"
+	seeds = "TRUNCATE penname.goose_db_version, penname.side_by_side, penname.log_lock"
 )
 
 // restores is how a dump is brought back before `escrowd migrate`, by the name of its
@@ -286,15 +285,7 @@ func TestFoundN2GuardsAreListed(t *testing.T) {
 func TestFoundN2ADumpOfAnOlderSchemaIsBroughtUpToDate(t *testing.T) {
 	admin := database(t)
 	older := emptyDatabase(t)
-	sql(t, older, `CREATE SCHEMA penname AUTHORIZATION penname_owner`)
-	cfg, err := pgx.ParseConfig(older)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const version = 8 // pen names have their names in it
-	if err := migrateTo(cfg, func(p *goose.Provider) error { _, err := p.UpTo(t.Context(), version); return err }); err != nil {
-		t.Fatal(err, cause(err))
-	}
+	migrateTo(t, older, 8) // pen names have their names in it
 	sql(t, older, `INSERT INTO pseudonyms VALUES ('pen1`+strings.Repeat("q", 38)+`', 'town-square', 'vault:v1:link', sha256('x'), '2026-01-01')`)
 	dump := filepath.Join(t.TempDir(), "dump")
 	must(t, "", "pg_dump", "--format=custom", "--schema=penname", "--dbname", older, "--file", dump)

@@ -1,8 +1,9 @@
 -- What each service may do, column by column; Migrate applies it, and the
 -- services refuse to start with less or with more. One statement a line.
 
--- All: the version of the schema.
+-- All: the version of the schema, and which programs may run on it.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing, penname_keeping;
+GRANT SELECT (version, since, changes) ON side_by_side TO penname_issuing, penname_disclosing, penname_keeping;
 
 -- Those who use the record keys: which versions of them were in use, and which no longer exist.
 GRANT SELECT (key_group, version, state, records, step) ON rotations TO penname_issuing, penname_disclosing;
@@ -36,6 +37,8 @@ GRANT INSERT (place, hidden, day), SELECT (place, hidden, day), UPDATE (hidden, 
 GRANT INSERT (id, kind, hidden, day, since, due), SELECT (id, kind, hidden, since, due, tries, done), UPDATE (hidden, since, due, tries, done), DELETE ON mails TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
+GRANT EXECUTE ON FUNCTION mix_some(text, text, integer, timestamptz, integer) TO penname_issuing;
+GRANT SELECT (began), UPDATE (began) ON passes TO penname_issuing;
 
 -- Sessions of people, and their ends.
 GRANT SELECT (handle, hidden, expires), INSERT (handle, hidden, expires), DELETE ON sessions TO penname_issuing;

@@ -373,28 +373,6 @@ func (s *Issuing) MakeCode(ctx context.Context, n issue.Notice, hash [32]byte, n
 	return s.objects(ctx, `SELECT make_code($1, $2, $3, $4, $5)`, string(n.Pseudonym), n.Platform, n.Leaf, hash[:], now.UTC())
 }
 
-// Shuffle removes what the files of the tables tell beside their values: the
-// order in which rows were made, and the numbers of the transactions that made
-// them. Call it every hour; sign-ins wait while it orders a table.
-func (s *Issuing) Shuffle(ctx context.Context) error {
-	ctx = atLength(ctx)
-	run := func(sql string, args ...any) error {
-		return s.settle(ctx, func(ctx context.Context, _ bool) error {
-			_, err := s.exec(ctx, sql, args...)
-			return err
-		})
-	}
-	if err := run(`SELECT mix()`); err != nil {
-		return err
-	}
-	for _, table := range []string{"records", "persons", "pseudonyms", "handles", "notes", "erasures", "reviews", "sessions", "claims", "claim_counts", "claims_told", "addresses", "mails", "notice_codes", "objections", "openid_rows", "openid_used", "openid_entries"} {
-		if err := run(`SELECT sort($1)`, table); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func texts(pseudonyms []token.Pseudonym) []string {
 	s := make([]string, len(pseudonyms))
 	for i, p := range pseudonyms {

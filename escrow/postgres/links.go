@@ -83,10 +83,9 @@ func (s *Issuing) AnswerLink(ctx context.Context, caseID string, answer []byte, 
 	})
 }
 
-// Labelled implements [issue.Store]. There is no index of labels: it would cost every
-// enrolment, and such an order is rare.
+// Labelled implements [issue.Store].
 func (s *Issuing) Labelled(ctx context.Context, label string) (p issue.Person, err error) {
-	err = s.read(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		var id, digest []byte
 		err := c.QueryRow(ctx, `SELECT id, label, digest FROM persons WHERE label = $1`, label).Scan(&id, &p.Label, &digest)
 		copy(p.ID[:], id)

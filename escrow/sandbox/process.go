@@ -10,14 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// process is a child that writes a log, and dies with us.
-type process struct {
+// Process is a child that writes a log, and dies with us.
+type Process struct {
 	cmd   *exec.Cmd
 	ready chan struct{} // closed when the awaited line was written
 	done  chan struct{} // closed when the child has ended
@@ -26,15 +25,15 @@ type process struct {
 	last []byte // the last lines of its log
 }
 
-// run starts cmd with its standard error copied to a log file. The child's
+// StartProcess starts cmd with what it says copied to a log file. The child's
 // Pdeathsig is bound to the thread that made it, so one goroutine keeps that
 // thread until the child ends.
-func run(cmd *exec.Cmd, logFile, readyLine string) (*process, error) {
+func StartProcess(cmd *exec.Cmd, logFile, readyLine string) (*Process, error) {
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, ready: make(chan struct{}), done: make(chan struct{})}
+	p := &Process{cmd: cmd, ready: make(chan struct{}), done: make(chan struct{})}
 	out, in, err := os.Pipe()
 	if err != nil {
 		log.Close()
@@ -62,7 +61,7 @@ func run(cmd *exec.Cmd, logFile, readyLine string) (*process, error) {
 	return p, nil
 }
 
-func (p *process) follow(out, log *os.File, readyLine string) {
+func (p *Process) follow(out, log *os.File, readyLine string) {
 	defer out.Close()
 	defer log.Close()
 	waiting := true
@@ -84,34 +83,37 @@ func (p *process) follow(out, log *os.File, readyLine string) {
 	}
 }
 
-func (p *process) tail() []byte {
+// Tail is the end of its log.
+func (p *Process) Tail() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return bytes.Clone(p.last)
 }
 
 // await returns when the child is ready, or kills it.
-func (p *process) await(ctx context.Context) error {
+func (p *Process) await(ctx context.Context) error {
 	select {
 	case <-p.ready:
 		return nil
 	case <-p.done:
-		return fmt.Errorf("%s ended at start: %s", filepath.Base(p.cmd.Path), lastLine(p.tail()))
+		return fmt.Errorf("%s ended at start: %s", filepath.Base(p.cmd.Path), lastLine(p.Tail()))
 	case <-ctx.Done():
-		p.kill()
+		p.Kill()
 		return ctx.Err()
 	}
 }
 
-// signal goes to the child alone: a server ends its own children.
-func (p *process) signal(s syscall.Signal) { p.cmd.Process.Signal(s) } //nolint:errcheck // it may have ended
+// Signal goes to the child alone: a server ends its own children.
+func (p *Process) Signal(s syscall.Signal) { p.cmd.Process.Signal(s) } //nolint:errcheck // it may have ended
 
-func (p *process) kill() {
-	p.signal(syscall.SIGKILL)
+// Kill ends the child at once.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
 	<-p.done
 }
 
-func (p *process) ended(within time.Duration) bool {
+// Ended reports whether the child ended within a time.
+func (p *Process) Ended(within time.Duration) bool {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
@@ -122,12 +124,16 @@ func (p *process) ended(within time.Duration) bool {
 	}
 }
 
-// reap starts a shell that removes dir once our end of its standard input is
-// closed, which the system does if we are killed, and the server pid has had
-// five seconds to end.
-func reap(dir string, pid int) (io.Closer, error) {
-	cmd := exec.Command("/bin/sh", "-c", `read -r _; n=50; while [ $n -gt 0 ] && kill -0 "$2" 2>/dev/null; do sleep 0.1; n=$((n-1)); done; rm -rf -- "$1"`,
-		"sh", dir, strconv.Itoa(pid))
+// Reap starts a shell that, once our end of its standard input is closed, which the
+// system does if we are killed, gives what works below dir five seconds to end, ends
+// what is left, and removes dir if remove says so.
+func Reap(dir string, remove bool) (io.Closer, error) {
+	cmd := exec.Command("/bin/sh", "-c", `read -r _; n=50
+while left=$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/*" -printf '%h\n' 2>/dev/null | cut -d/ -f3); [ -n "$left" ] && [ $n -gt -50 ]; do
+  [ $n -gt 0 ] || kill -9 $left
+  sleep 0.1; n=$((n-1))
+done
+[ -z "$2" ] || rm -rf -- "$1"`, "sh", dir, map[bool]string{true: "remove"}[remove])
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us, not for it
 	in, err := cmd.StdinPipe()

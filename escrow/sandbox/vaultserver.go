@@ -134,8 +134,65 @@ type VaultServer struct {
 	Log       string // file of the server's log
 
 	unsealKey string
+	client    *http.Client // http.DefaultClient, or one that knows the authority of its certificate
+	joins     bool         // one that is initialised, where to be a standby is as good
 	stop      func() error
 	hangUp    func()
+}
+
+// OpenVaultNode initialises, if keyFile is not there yet, and opens one of several servers
+// on one Raft, which somebody else started at an https address. keyFile has the unseal key
+// and the root token of all of them. audit is where each writes its audit record: a name
+// below the directory that it runs in, since its path is the same for all. It repeats for as long as ctx
+// lives: a server knows what it is one of a moment after it listens.
+func OpenVaultNode(ctx context.Context, address, keyFile, audit string, client *http.Client) (*VaultServer, error) {
+	_, missing := os.Stat(keyFile)
+	v := &VaultServer{Address: address, Audit: audit, client: client, joins: missing == nil, stop: func() error { return nil }, hangUp: func() {}}
+	for {
+		err := v.open(ctx, keyFile)
+		if err == nil {
+			return v, nil
+		}
+		if pause(ctx, 100*time.Millisecond) != nil {
+			return nil, ErrVault.Because(err)
+		}
+	}
+}
+
+// VaultAt is a server that is open already, and that nobody stops by it.
+func VaultAt(address, token string, client *http.Client) *VaultServer {
+	return &VaultServer{Address: address, RootToken: token, client: client, joins: true, stop: func() error { return nil }, hangUp: func() {}}
+}
+
+// Stabilise says for how long a server has to be well before it votes on who is active.
+func (v *VaultServer) Stabilise(ctx context.Context, after time.Duration) error {
+	_, err := v.put(ctx, "sys/storage/raft/autopilot/configuration", fmt.Sprintf(`{"server_stabilization_time":"%s"}`, after))
+	return err
+}
+
+// Voters returns how many servers vote on who is active.
+func (v *VaultServer) Voters(ctx context.Context) (n int, err error) {
+	var said struct {
+		Data struct {
+			Config struct {
+				Servers []struct{ Voter bool }
+			}
+		}
+	}
+	resp, err := v.send(ctx, http.MethodGet, "sys/storage/raft/configuration", "")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&said); err != nil {
+		return 0, err
+	}
+	for _, s := range said.Data.Config.Servers {
+		if s.Voter {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Stop ends the server, and removes its directory if StartVault made it.
@@ -173,11 +230,11 @@ func startVault(ctx context.Context, binary, dir string, temporary *Dir) (*Vault
 	if err != nil {
 		return nil, err
 	}
-	v := &VaultServer{Storage: filepath.Join(dir, "raft"), Audit: filepath.Join(dir, "audit.log"), Log: filepath.Join(dir, "vault.log")}
+	v := &VaultServer{client: http.DefaultClient, Storage: filepath.Join(dir, "raft"), Audit: filepath.Join(dir, "audit.log"), Log: filepath.Join(dir, "vault.log")}
 	if err := os.MkdirAll(v.Storage, 0o700); err != nil {
 		return nil, err
 	}
-	var server *process
+	var server *Process
 	for range 5 { // another process can take the free port before vault does
 		if server, err = v.run(ctx, binary, dir); err == nil || !errors.Is(err, errPortTaken) {
 			break
@@ -188,16 +245,16 @@ func startVault(ctx context.Context, binary, dir string, temporary *Dir) (*Vault
 	}
 	var reaper io.Closer
 	if temporary != nil {
-		if reaper, err = reap(dir, server.cmd.Process.Pid); err != nil {
-			server.kill()
+		if reaper, err = Reap(dir, true); err != nil {
+			server.Kill()
 			return nil, err
 		}
 	}
-	v.hangUp = func() { server.signal(syscall.SIGHUP) }
+	v.hangUp = func() { server.Signal(syscall.SIGHUP) }
 	v.stop = sync.OnceValue(func() error {
-		server.signal(syscall.SIGTERM)
-		if !server.ended(10 * time.Second) {
-			server.kill()
+		server.Signal(syscall.SIGTERM)
+		if !server.Ended(10 * time.Second) {
+			server.Kill()
 		}
 		if reaper == nil {
 			return nil
@@ -213,12 +270,12 @@ func startVault(ctx context.Context, binary, dir string, temporary *Dir) (*Vault
 }
 
 // run starts the server and returns when it listens.
-func (v *VaultServer) run(ctx context.Context, binary, dir string) (*process, error) {
-	port, err := freePort()
+func (v *VaultServer) run(ctx context.Context, binary, dir string) (*Process, error) {
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := freePort()
+	cluster, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -236,14 +293,14 @@ func (v *VaultServer) run(ctx context.Context, binary, dir string) (*process, er
 		return nil, err
 	}
 	cmd := exec.Command(binary, "server", "-config", file)
-	cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+	cmd.Dir, cmd.Env = v.Storage, []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	server, err := run(cmd, v.Log, "Vault server started!")
+	server, err := StartProcess(cmd, v.Log, "Vault server started!")
 	if err != nil {
 		return nil, err
 	}
 	if err := server.await(ctx); err != nil {
-		if bytes.Contains(server.tail(), []byte("address already in use")) {
+		if bytes.Contains(server.Tail(), []byte("address already in use")) {
 			return nil, errPortTaken
 		}
 		return nil, err
@@ -259,8 +316,7 @@ func (v *VaultServer) open(ctx context.Context, keyFile string) error {
 		Token string   `json:"root_token"`
 	}
 	text, err := os.ReadFile(keyFile)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	if errors.Is(err, os.ErrNotExist) {
 		if text, err = v.put(ctx, "sys/init", `{"secret_shares":1,"secret_threshold":1}`); err == nil {
 			err = os.WriteFile(keyFile, text, 0o600)
 		}
@@ -282,8 +338,8 @@ func (v *VaultServer) open(ctx context.Context, keyFile string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(v.Audit); err == nil {
-		return nil // of an earlier start
+	if _, err := os.Stat(v.Audit); err == nil || v.joins {
+		return nil // of an earlier start, or of the first one
 	}
 	_, err = v.put(ctx, "sys/audit/file", string(audit))
 	return err
@@ -321,7 +377,7 @@ func (v *VaultServer) Unseal(ctx context.Context) error {
 			return err
 		}
 		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
+		if resp.StatusCode == http.StatusOK || v.joins && resp.StatusCode == http.StatusTooManyRequests {
 			return nil
 		}
 		select {
@@ -362,5 +418,5 @@ func (v *VaultServer) send(ctx context.Context, method, path, body string) (*htt
 		return nil, err
 	}
 	req.Header.Set("X-Vault-Token", v.RootToken)
-	return http.DefaultClient.Do(req)
+	return v.client.Do(req)
 }

@@ -57,7 +57,7 @@ var Jobs = []Job{
 		What: "renews the secret ids of Vault, and warns of what ends, is out of date or was not read again"},
 	{Name: "exhibits", Every: time.Hour, Do: (*Service).DropExhibits,
 		What: "drops what the posts of a case showed once its time to appeal is over"},
-	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
+	{Name: "order", Every: time.Hour, Do: (*Service).HourlyRows,
 		What: "gives rows an order that tells nothing, has addresses say that a mail server refused them, and drops expired state of sign-ins"},
 }
 
@@ -275,18 +275,32 @@ func (s *Service) logRotation(r keep.Rotation, step string) {
 		slog.String("state", string(r.State)), slog.Int64("records", r.Records))
 }
 
+// HourlyRows is ShuffleRows for this process, where no other has done it within the hour.
+func (s *Service) HourlyRows(ctx context.Context) error {
+	if s.Issuing != nil {
+		if mine, err := s.Issuing.Store.Turn(ctx); err != nil || !mine {
+			return errors.Join(err, s.dropUsed(ctx))
+		}
+	}
+	return s.ShuffleRows(ctx)
+}
+
 // ShuffleRows puts the rows of people and pen names into an order that does
 // not tell when they came, notes at addresses what mail servers refused, and drops what expired: state of sign-ins, and which
-// requests of custodians were used.
+// requests of custodians were used. It does a little at a time, so that nobody waits for it.
 func (s *Service) ShuffleRows(ctx context.Context) error {
 	var err error
 	if s.Issuing != nil {
-		err = errors.Join(s.Issuing.Store.NoteRefused(ctx, s.Now()), s.Issuing.Store.Shuffle(ctx), s.Issuing.Store.DeleteExpired(ctx, s.Now()))
+		err = errors.Join(s.Issuing.Store.NoteRefused(ctx, s.Now()), s.Issuing.Store.DeleteExpired(ctx, s.Now()), s.Issuing.Store.Shuffle(ctx))
 	}
-	if s.Disclosing != nil {
-		err = errors.Join(err, s.Disclosing.Store.DeleteExpired(ctx, s.Now()))
+	return errors.Join(err, s.dropUsed(ctx))
+}
+
+func (s *Service) dropUsed(ctx context.Context) error {
+	if s.Disclosing == nil {
+		return nil
 	}
-	return err
+	return s.Disclosing.Store.DeleteExpired(ctx, s.Now())
 }
 
 // DropExhibits deletes the exhibits of cases whose time to appeal is over, and says of how

@@ -50,6 +50,9 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 			opened.Close() // the first error says more
 		}
 	}(ln)
+	if o.Front != nil {
+		f.Origin = o.Front(f.Origin)
+	}
 	if err := f.makeKeys(); err != nil {
 		return nil, err
 	}

@@ -80,6 +80,10 @@ type Options struct {
 	// next start with that folder gives it one.
 	Rules func(*policy.Bundle)
 
+	// Front is told where the service is, and returns the origin of who passes requests on
+	// to it; nil: nobody stands before it.
+	Front func(origin string) string
+
 	// PerSender is service.Parts.PerSender: everybody in a world comes by one address.
 	PerSender float64
 }

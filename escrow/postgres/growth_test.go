@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/postgres/postgrestest"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/verifier/token"
+)
+
+// peopled is a database with so many people, and a case and ten leaves for each of them: more
+// than there ever are, so that whatever reads all of them shows.
+func peopled(t *testing.T, people int) (admin string) {
+	t.Helper()
+	admin = database(t)
+	if err := postgrestest.Fill(t.Context(), as(t, admin, "penname_issuing"), postgrestest.Options{People: people, Day: day}); err != nil {
+		t.Fatal(err)
+	}
+	d, n := disclosing(t, admin, Options{}), 0
+	for n < people {
+		if err := d.transact(t.Context(), func(ctx context.Context, tx pgx.Tx, _ bool) error {
+			log := newLogTx(tx)
+			for range 1000 {
+				n++
+				if _, err := translog.Sequence(ctx, log, translogtest.Leaf(n)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	for state, share := range map[disclose.State]int{disclose.Recorded: 10, disclose.Released: 2, disclose.Noticed: 2} {
+		fill(t, admin, people/share, state, 400)
+	}
+	conn := connect(t, admin)
+	const label = `substr(translate(md5(i::text) || md5(i::text), '0189', 'ghij'), 1, 26)`
+	for _, statement := range []string{`SET search_path = penname`, `SET session_replication_role = replica`,
+		`INSERT INTO case_targets (case_id, target, state, round) SELECT id, 0, CASE state WHEN 'recorded' THEN 'waiting' ELSE 'released' END, CASE state WHEN 'recorded' THEN NULL ELSE 1 END FROM cases`,
+		`INSERT INTO approvals (case_id, custodian, approved, signed, leaf) SELECT id, 'bar', true, 'signed', -1000000 + recorded_leaf FROM cases`,
+		`INSERT INTO notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target)
+		 SELECT id, 'pen1' || id, 'town-square', 'court', '1', '1', 'police', '{name}', recorded_leaf, day, 'production', 0 FROM cases`,
+		`INSERT INTO notice_first (case_id, days, tell_by, leaf, reached, approve_from) SELECT id, 7, day, recorded_leaf, true, day FROM cases`,
+		`INSERT INTO first_notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target)
+		 SELECT case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target FROM notices`,
+		`INSERT INTO objections (case_id, target, n, lawyer, day, suspends, digest, keep_days) SELECT id, 0, 1, false, day, false, warrant_hash, 90 FROM cases`,
+		`INSERT INTO erasures (label, salt, day, cleared, leaf, version) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', 1, 1000000 + i, 1 FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
+		`INSERT INTO reviews (id, account, several, state, day) SELECT substr(` + label + `, 1, 12), false, false, 'done', '2026-01-01' FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
+		`INSERT INTO mails (id, kind, case_id, target, hidden, day, since, due) SELECT substr(warrant_hash, 1, 16), 'notice', id, 0, decode(repeat('00', 412), 'hex'), day, day, day FROM cases`,
+	} {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(statement, err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `VACUUM ANALYZE`); err != nil {
+		t.Fatal(err)
+	}
+	return admin
+}
+
+// reads are what people, platforms, courts and custodians ask both stores for.
+func reads(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]func(ctx context.Context) error {
+	e, a, c := enrolment(), assignment(t), file(t, d, 1)
+	session := issue.NewSession("", day)
+	names := []token.Pseudonym{a.Pseudonym}
+	row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: a.Pseudonym, Body: []byte("{}"), Expires: day.AddDate(0, 1, 0)}
+	w := allWrites{t, admin, s, d}
+	if _, _, err := s.Enrol(t.Context(), e); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	_, err := s.Assign(t.Context(), a)
+	w.must(err)
+	w.must(s.Put(t.Context(), row))
+	all := map[string]func(ctx context.Context) error{
+		"Person":      func(ctx context.Context) error { _, err := s.Person(ctx, e.Fingerprint, e.Birth); return err },
+		"Labelled":    func(ctx context.Context) error { _, err := s.Labelled(ctx, e.Person.Label); return err },
+		"Asked":       func(ctx context.Context) error { _, err := s.Asked(ctx, e.Person.Label); return err },
+		"Assigned":    func(ctx context.Context) error { _, err := s.Assigned(ctx, names); return err },
+		"Notices":     func(ctx context.Context) error { _, err := s.Notices(ctx, names); return err },
+		"Alike":       func(ctx context.Context) error { _, err := s.Alike(ctx, random(32), random(32)); return err },
+		"Review":      func(ctx context.Context) error { _, err := s.Review(ctx, random(32)); return err },
+		"Acceptances": func(ctx context.Context) error { _, err := s.Acceptances(ctx, random(32)); return err },
+		"Contact":     func(ctx context.Context) error { _, err := s.Contact(ctx, e.Person); return err },
+		"Claims":      func(ctx context.Context) error { _, err := s.Claims(ctx, e.Person); return err },
+		"Sharing":     func(ctx context.Context) error { _, err := s.Sharing(ctx, random(32)); return err },
+		"ToldClaims":  func(ctx context.Context) error { _, err := s.ToldClaims(ctx, [][]byte{random(32)}); return err },
+		"Sessions":    func(ctx context.Context) error { _, err := s.Sessions(ctx, e.Person, day); return err },
+		"Live":        func(ctx context.Context) error { _, _, err := s.Live(ctx, e.Person, session); return err },
+		"Withdrawn":   func(ctx context.Context) error { _, err := s.Withdrawn(ctx, e.Person, "here", day); return err },
+		"Get":         func(ctx context.Context) error { _, err := s.Get(ctx, row.Kind, row.ID); return err },
+		"Noted":       func(ctx context.Context) error { _, err := s.Noted(ctx, names...); return err },
+		"Suspensions": func(ctx context.Context) error { _, err := s.Suspensions(ctx, day, names...); return err },
+		"Reserved": func(ctx context.Context) error {
+			_, err := s.Reserved(ctx, []issue.PenName{{Pseudonym: a.Pseudonym, Platform: a.Platform}})
+			return err
+		},
+		"ObjectTo": func(ctx context.Context) error {
+			s.ObjectTo(ctx, issue.Notice{Pseudonym: a.Pseudonym, Platform: a.Platform}, random(32), day) //nolint:errcheck // there is no such notice
+			return nil
+		},
+
+		"Links":   func(ctx context.Context) error { _, err := oneLink(ctx, d, a.Pseudonym, a.Platform); return err },
+		"Records": func(ctx context.Context) error { _, err := oneRecord(ctx, d, e.Person.Label); return err },
+		"Case":    func(ctx context.Context) error { _, err := d.Cases.Case(ctx, c.ID); return err },
+		"Summary": func(ctx context.Context) error { _, err := d.Cases.Summary(ctx, c.ID); return err },
+		"Earlier": func(ctx context.Context) error { _, err := d.Cases.Earlier(ctx, c.WarrantHash); return err },
+		"Package": func(ctx context.Context) error { _, err := d.Cases.Package(ctx, c.ID, 0); return err },
+		"Said":    func(ctx context.Context) error { _, err := d.Cases.Said(ctx, c.ID); return err },
+		"Stands":  func(ctx context.Context) error { _, err := d.Cases.Stands(ctx, []string{c.ID}, "bar"); return err },
+		"Mailed": func(ctx context.Context) error {
+			_, err := d.Cases.Mailed(ctx, c.ID, disclose.LetterNotice)
+			return err
+		},
+		"Coded":    func(ctx context.Context) error { d.Cases.Coded(ctx, [32]byte{}, day); return nil }, //nolint:errcheck // there is no such code
+		"Exhibits": func(ctx context.Context) error { _, err := d.Cases.Exhibits(ctx, c.ID); return err },
+		"Filed": func(ctx context.Context) error {
+			_, err := d.Cases.Filed(ctx, "another court", "police", day, math.MaxInt64)
+			return err
+		},
+		"CasesOf": func(ctx context.Context) error {
+			_, err := d.Cases.CasesOf(ctx, "court", disclose.Cursor{}, 50)
+			return err
+		},
+		"Proof": func(ctx context.Context) error { _, err := d.Log.Leaves(ctx, 7, 8); return err },
+	}
+	for _, q := range slices.Collect(maps.Keys(queueSQL)) {
+		all[fmt.Sprint("List/", q)] = func(ctx context.Context) error {
+			_, err := d.Cases.List(ctx, q, day, disclose.Cursor{}, 50)
+			return err
+		}
+	}
+	return all
+}
+
+// readRows is how many rows the sessions of these pools read until now, by table: one by one of
+// the whole table, and by an index.
+func readRows(t *testing.T, admin *pgx.Conn, pools ...*pgxpool.Pool) (whole, indexed map[string]int64) {
+	t.Helper()
+	for _, p := range pools {
+		for _, c := range p.AcquireAllIdle(t.Context()) {
+			_, err := c.Exec(t.Context(), `SELECT pg_stat_force_next_flush()`)
+			if c.Release(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rows, err := admin.Query(t.Context(), `SELECT relname, seq_tup_read, coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE schemaname = 'penname' AND n_live_tup >= 1000`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, indexed = map[string]int64{}, map[string]int64{}
+	var table string
+	var all, some int64
+	if _, err := pgx.ForEachRow(rows, []any{&table, &all, &some}, func() error { whole[table], indexed[table] = all, some; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return whole, indexed
+}
+
+// What one person, court or custodian does reads no table from end to end, and no more rows by
+// an index than they have themselves, however many others there are. It used to: an order to
+// link, and who came back after a deletion, read every person.
+func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
+	const people, most = 10_000, 400
+	admin := peopled(t, people)
+	s, d, k := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), keeping(t, admin, Options{})
+	conn := connect(t, admin)
+	all := map[string]func(ctx context.Context) error{}
+	for name, prepare := range writes(t, admin, s, d) {
+		if name != "Shuffle" && name != "Restore" { // which are nobody's
+			all[name] = func(ctx context.Context) error { return prepare().try(ctx) }
+		}
+	}
+	maps.Copy(all, reads(t, admin, s, d))
+	all["Enrol/again"] = func(ctx context.Context) error {
+		e := enrolment()
+		if _, _, err := s.Enrol(ctx, e); err != nil {
+			return err
+		}
+		if _, err := s.Ask(ctx, issue.Receipt{Label: e.Person.Label, Salt: [32]byte(random(32)), Day: day}); err != nil {
+			return err
+		}
+		_, _, err := s.Enrol(ctx, enrolmentLike(e))
+		return err
+	}
+	for name, act := range all {
+		before, byIndex := readRows(t, conn, s.pool, d.pool, k.pool)
+		if len(before) < 20 {
+			t.Fatalf("%d large tables", len(before))
+		}
+		if err := act(t.Context()); err != nil {
+			t.Error(name, err, cause(err))
+		}
+		after, indexed := readRows(t, conn, s.pool, d.pool, k.pool)
+		for table, n := range after {
+			if n > before[table] || indexed[table] > byIndex[table]+most {
+				t.Errorf("%s reads %d rows of %s, and %d by its indexes", name, n-before[table], table, indexed[table]-byIndex[table])
+			}
+		}
+	}
+}

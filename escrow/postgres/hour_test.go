@@ -1,0 +1,332 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/openid"
+)
+
+// grantsFor makes n sign-ins whose rows are new.
+func grantsFor(t testing.TB, s *Issuing, n int) []openid.Row {
+	t.Helper()
+	var all []openid.Row
+	for range n {
+		row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte("{}"), Expires: day}
+		if err := s.Put(t.Context(), row); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, row)
+	}
+	return all
+}
+
+// waits reports when a connection waits for a lock.
+func waits(t *testing.T, admin string, pid uint32) {
+	t.Helper()
+	for range 500 {
+		if value[bool](t, admin, fmt.Sprintf(`SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %d AND NOT granted)`, pid)) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("it waits for no lock")
+}
+
+// A pass has a lock for one batch, which is a transaction of its own and bounded, and none
+// between two.
+func TestMixHoldsNoLockBetweenBatches(t *testing.T) {
+	admin := database(t)
+	s := issuing(t, admin, Options{MaxConns: 1})
+	grantsFor(t, s, 70)
+	written := func() int {
+		return value[int](t, admin, `SELECT count(*) FROM openid_rows WHERE xmin = (SELECT xmin FROM openid_rows ORDER BY age(xmin) LIMIT 1)`)
+	}
+	m := &mixing{table: "openid_rows", began: time.Now(), most: 20}
+	for _, want := range []int{20, 20, 20, 10} {
+		m.most = 20
+		_, whole, err := s.mixSome(t.Context(), m)
+		if err != nil || whole != (want < 20) || written() != want {
+			t.Fatalf("%d rows in the batch, want %d; whole: %v, %v", written(), want, whole, err)
+		}
+		if n := value[int](t, admin, `SELECT count(*) FROM pg_locks WHERE relation = 'penname.openid_rows'::regclass AND mode = 'ExclusiveLock'`); n != 0 {
+			t.Fatal("the lock is still held")
+		}
+	}
+	for most, took := range map[int]time.Duration{batchMost: batchTime + 1, 1: batchTime + 1, 20: 0, batchMost + 1: 0} {
+		if next := nextBatch(most, took); next > batchMost || next < 1 || took > batchTime && next > max(1, most/2) {
+			t.Errorf("%d rows after %d that took %v", next, most, took)
+		}
+	}
+}
+
+// Whoever has a row of the table locked, writes it or vacuums it is not waited for: the pass
+// leaves the queue, in which others would stand behind it, goes on with the other tables, and
+// comes back.
+func TestMixLeavesTheQueue(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	grantsFor(t, s, 30)
+	for range 3 {
+		if _, _, err := s.Enrol(ctx, enrolment()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := value[string](t, admin, `SELECT string_agg(xmin::text, ' ' ORDER BY label) FROM records`)
+	for _, held := range []string{`SELECT FROM penname.openid_rows LIMIT 1 FOR UPDATE`, `UPDATE penname.openid_rows SET version = 1 WHERE id = (SELECT min(id::text)::bytea FROM penname.openid_rows)`, `LOCK TABLE penname.openid_rows IN SHARE UPDATE EXCLUSIVE MODE`} {
+		other := connect(t, admin)
+		if _, err := other.Exec(ctx, `BEGIN; `+held); err != nil {
+			t.Fatal(err)
+		}
+		m := &mixing{table: "openid_rows", began: time.Now(), most: 20}
+		if _, _, err := s.mixSome(ctx, m); !errors.Is(err, ErrBusy) {
+			t.Fatal(held, err)
+		}
+		if n := value[int](t, admin, `SELECT count(*) FROM pg_locks WHERE relation = 'penname.openid_rows'::regclass AND mode = 'ExclusiveLock'`); n != 0 {
+			t.Fatal("it is still in the queue")
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Shuffle(ctx) }()
+		for range 500 { // the other tables are done meanwhile
+			if value[string](t, admin, `SELECT string_agg(xmin::text, ' ' ORDER BY label) FROM records`) != before {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if after := value[string](t, admin, `SELECT string_agg(xmin::text, ' ' ORDER BY label) FROM records`); after == before {
+			t.Fatal("records were not put into order")
+		} else {
+			before = after
+		}
+		select {
+		case err := <-done:
+			t.Fatal("it did not try again: ", err)
+		default:
+		}
+		if _, err := other.Exec(ctx, `COMMIT`); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+}
+
+// Who waits for a batch, by whatever statement, finds the rows as they are after it: none is
+// missed because it was deleted and inserted.
+func TestWhoWaitsForAMixFindsTheRows(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	sql(t, admin, `CREATE FUNCTION touch(i bytea) RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE n bigint; BEGIN UPDATE penname.openid_rows SET version = version + 1 WHERE id = i; GET DIAGNOSTICS n = ROW_COUNT; RETURN n; END $$`)
+	e := enrolment()
+	if _, _, err := s.Enrol(ctx, e); err != nil {
+		t.Fatal(err)
+	}
+	row := grantsFor(t, s, 1)[0]
+	at := s.rowID(row.Kind, row.ID)
+	for name, w := range map[string]struct {
+		mode, sql string
+		args      []any
+	}{
+		"new":       {"auto", `UPDATE penname.openid_rows SET version = version + 1 WHERE id = $1 RETURNING 1::bigint`, []any{at}},
+		"prepared":  {"force_generic_plan", `UPDATE penname.openid_rows SET version = version + 1 WHERE id = $1 AND NOT ended RETURNING 1::bigint`, []any{at}},
+		"locking":   {"force_generic_plan", `SELECT 1::bigint FROM penname.openid_rows WHERE id = $1 FOR UPDATE`, []any{at}},
+		"function":  {"auto", `SELECT penname.touch($1)`, []any{at}},
+		"reference": {"auto", `INSERT INTO penname.erasures (label, salt, day) VALUES ($1, sha256($2), '2026-11-21') ON CONFLICT (label) DO UPDATE SET day = excluded.day RETURNING 1::bigint`, []any{e.Person.Label, at}},
+	} {
+		mix, writer := connect(t, admin), connect(t, admin)
+		if _, err := writer.Exec(ctx, `SET plan_cache_mode = `+w.mode); err != nil {
+			t.Fatal(err)
+		}
+		write := func() (n int64, err error) {
+			err = writer.QueryRow(ctx, w.sql, w.args...).Scan(&n)
+			return n, err
+		}
+		if n, err := write(); name != "reference" && (err != nil || n != 1) { // its plan is made
+			t.Fatal(name, n, err)
+		}
+		table := "openid_rows"
+		if name == "reference" { // the foreign key looks for the record
+			table = "records"
+			sql(t, admin, `SET session_replication_role = replica; DELETE FROM penname.erasures`)
+		}
+		if _, err := mix.Exec(ctx, `BEGIN`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mix.Exec(ctx, `SELECT penname.mix_some($1, NULL, 1000, now(), 40)`, table); err != nil {
+			t.Fatal(err)
+		}
+		type result struct {
+			n   int64
+			err error
+		}
+		done := make(chan result, 1)
+		go func() { n, err := write(); done <- result{n, err} }()
+		waits(t, admin, writer.PgConn().PID())
+		if got, err := s.Get(ctx, row.Kind, row.ID); err != nil || got.ID != row.ID { // readers go on
+			t.Error(name, err)
+		}
+		if _, err := mix.Exec(ctx, `COMMIT`); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-done; r.err != nil || r.n != 1 {
+			t.Errorf("%s: %d rows, %v", name, r.n, r.err)
+		}
+	}
+}
+
+// Every write of every kind is stored once while rows are put into order all the time.
+func TestWritesBesideTheHour(t *testing.T) {
+	admin := database(t)
+	s, d := issuing(t, admin, Options{}), disclosing(t, admin, Options{})
+	s.rests = 1
+	stop, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var passes atomic.Int64
+	wg.Go(func() {
+		for stop.Err() == nil {
+			if err := s.Shuffle(stop); err != nil && stop.Err() == nil {
+				t.Error(err, cause(err))
+				return
+			}
+			passes.Add(1)
+		}
+	})
+	for name, begin := range writes(t, admin, s, d) {
+		t.Run(name, func(t *testing.T) {
+			for range 5 {
+				w := begin()
+				if err := w.try(t.Context()); err != nil {
+					t.Fatal(err, cause(err))
+				}
+				w.once(t)
+			}
+		})
+	}
+	cancel()
+	wg.Wait()
+	if passes.Load() < 3 {
+		t.Error("there were no passes")
+	}
+	consistent(t, d)
+}
+
+// A pass that is killed at any batch lost nothing, and the next puts all into order.
+func TestKilledPass(t *testing.T) {
+	admin := database(t)
+	s := issuing(t, admin, Options{})
+	sql(t, admin, `CREATE EXTENSION pageinspect SCHEMA public`)
+	var made []string
+	for _, row := range grantsFor(t, s, 120) {
+		made = append(made, fmt.Sprintf(`\\x%x`, s.rowID(row.Kind, row.ID)))
+	}
+	rows := `SELECT string_agg(encode(id, 'hex') || version || encode(body, 'hex') || encode(writer, 'hex'), ' ' ORDER BY id) FROM openid_rows`
+	before := value[string](t, admin, rows)
+	for kill := range 6 {
+		ctx, cancel := context.WithCancel(t.Context())
+		m := &mixing{table: "openid_rows", began: time.Now(), most: 20}
+		for n := 0; ; n++ {
+			if n == kill {
+				sql(t, admin, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'penname_issuing'`)
+				cancel()
+			}
+			m.most = 20
+			if _, whole, err := s.mixSome(ctx, m); err != nil || whole {
+				break
+			}
+		}
+		cancel()
+		if value[string](t, admin, rows) != before {
+			t.Fatal("a row is another than before")
+		}
+	}
+	if err := s.Shuffle(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	isOrdered(t, admin, "openid_rows", "id", made)
+}
+
+// Whatever puts rows into order, deletes none and changes none, whoever asks it to.
+func TestD03NothingGoesByTheShuffle(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	for range 2 {
+		if _, _, err := s.Enrol(ctx, enrolment()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Assign(ctx, assignment(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for statement, name := range map[string]string{
+		`WITH gone AS (DELETE FROM records RETURNING *) INSERT INTO records (label, first_half, second_half, sealed, day) SELECT label, first_half, second_half, sealed, day + 1 FROM gone`: "append_only",
+		`WITH gone AS (DELETE FROM records RETURNING *) INSERT INTO records SELECT * FROM gone LIMIT 1`:                                                                                     "append_only",
+		`WITH gone AS (DELETE FROM pseudonyms RETURNING *) INSERT INTO pseudonyms (handle, link, hidden, day) SELECT handle, 'other', hidden, day FROM gone`:                                "append_only",
+		`INSERT INTO erasures (label, salt, day, cleared) SELECT label, sha256('x'), day, 5 FROM records LIMIT 1`:                                                                           "erasures_fixed",
+		`INSERT INTO reviews (id, account, several, state, day) VALUES ('aaaaaaaaaaaa', true, false, 'done', '2026-11-21')`:                                                                 "reviews_transition",
+	} {
+		if state, have := sqlState(try(t, admin, statement)); state != "23514" || have != name {
+			t.Errorf("%s: %s %s", statement, state, have)
+		}
+	}
+	for _, statement := range []string{`SELECT mix_some('passes', NULL, 5, now(), 5)`, `SELECT mix_some('cases', NULL, 5, now(), 5)`, `SELECT mix_some('no such', NULL, 5, now(), 5)`} {
+		if state, _ := sqlState(try(t, as(t, admin, "penname_issuing"), statement)); state != "22023" {
+			t.Errorf("%s: %s", statement, state)
+		}
+	}
+	sql(t, admin, `WITH gone AS (DELETE FROM records RETURNING *) INSERT INTO records SELECT * FROM gone`)
+}
+
+// Of several processes one does the work of an hour.
+func TestOneTurnAnHour(t *testing.T) {
+	admin := database(t)
+	var wg sync.WaitGroup
+	var turns atomic.Int64
+	for range 4 {
+		s := issuing(t, admin, Options{})
+		wg.Go(func() {
+			mine, err := s.Turn(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			if mine {
+				turns.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if turns.Load() != 1 {
+		t.Errorf("%d processes have the turn", turns.Load())
+	}
+	s := issuing(t, admin, Options{})
+	if mine, err := s.Turn(t.Context()); err != nil || mine {
+		t.Error("a second time within the hour", err)
+	}
+	sql(t, admin, `UPDATE passes SET began = began - interval '45 minutes'`)
+	if mine, err := s.Turn(t.Context()); err != nil || !mine {
+		t.Error("and not an hour later", err)
+	}
+}
+
+// What expired is deleted, whatever number of batches that takes, and nothing else is.
+func TestDeleteExpiredInBatches(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	sql(t, admin, `INSERT INTO openid_used (key, expires, writer) SELECT sha256(i::text::bytea), '2026-11-21 10:00Z'::timestamptz + (i % 2) * interval '1 hour', substr(sha256(i::text::bytea), 1, 16) FROM generate_series(1, 3000) i`)
+	if err := s.DeleteExpired(ctx, time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if n, left := value[int](t, admin, `SELECT count(*) FROM openid_used`), value[int](t, admin, `SELECT count(*) FROM openid_used WHERE expires = '2026-11-21 11:00Z'`); n != 1500 || left != 1500 {
+		t.Errorf("%d rows are left, %d of them in time", n, left)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := s.DeleteExpired(ctx, day.AddDate(1, 0, 0)); err == nil {
+		t.Error("it does not end when it is told to")
+	}
+}
