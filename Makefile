@@ -8,14 +8,15 @@ LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 NODE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penname/node-22
 export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 
-.PHONY: demo test clients check bench build setup
+.PHONY: demo test clients check bench growth build setup
 
 # make demo          start the sandbox, play the story, stay up
 # make demo ONCE=1   exit after the story: 0 only if every step held
 # make demo VAULT=1  the same on a real Vault (built once, about 5 minutes)
+# make demo CLUSTER=1  the same on a cluster: PostgreSQL under Patroni, Vault on Raft, two escrowd of each side
 # make demo ARGS='--platform id=my-app,redirect=http://localhost:3000/callback'
 demo:
-	@$(GO) build -o bin/ ./cmd/escrow ./cmd/escrow-sandbox && exec bin/escrow-sandbox $(if $(ONCE),--once) $(if $(VAULT),--vault) $(ARGS)
+	@$(GO) build -o bin/ ./cmd/escrow ./cmd/escrow-sandbox $(if $(CLUSTER),./cmd/escrowd) && exec bin/escrow-sandbox $(if $(CLUSTER),cluster) $(if $(ONCE),--once) $(if $(VAULT),--vault) $(ARGS)
 
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup
@@ -49,6 +50,12 @@ check:
 # One line a figure: name, value, unit, ratio, aim. JSON=1 prints them as JSON.
 bench: setup
 	@$(GO) test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) $(or $(PKG),./...) | $(GO) run ./.ci/figures $(if $(JSON),-json)
+
+# The same of a whole world among more and more people: about 40 minutes, and 30 GB of disk.
+# make growth PEOPLE='10000 100000' KEEP=/var/tmp/growth    who is made stays there for the next run
+growth: setup
+	@nice -n 19 $(GO) test ./cmd/escrow-sandbox -run '^$$' -bench BenchmarkGrowth -benchtime 1x -timeout 90m \
+	  -people '$(or $(PEOPLE),10000 1000000 5000000)' $(if $(KEEP),-keep '$(KEEP)') | $(GO) run ./.ci/figures $(if $(JSON),-json)
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o bin/ ./cmd/...

@@ -64,14 +64,22 @@ func crowd() []sandbox.Person {
 
 var nextPerson atomic.Int64
 
-// signUpNext enrols the next of the crowd, past the page with all their names. It
-// returns a browser that is signed in.
+// signUpNext enrols the next of the crowd. It returns a browser that is signed in.
 func signUpNext(ctx context.Context, w *world.World) (*world.Browser, error) {
 	n := nextPerson.Add(1)
 	if n > enrolling {
 		return nil, errors.New("the identity provider has no more people")
 	}
 	b := world.NewBrowser()
+	if err := proveAs(ctx, w, b, n-1); err != nil {
+		return nil, err
+	}
+	return b, b.Shows(http.StatusOK, "Welcome")
+}
+
+// proveAs proves the identity of one of the crowd at Penname, past the page with all their
+// names: they enrol, or come back.
+func proveAs(ctx context.Context, w *world.World, b *world.Browser, n int64) error {
 	var at *url.URL
 	b.Client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
 		if r.URL.Path == "/authorize" && strings.HasPrefix(r.URL.String(), w.Identity) {
@@ -81,24 +89,21 @@ func signUpNext(ctx context.Context, w *world.World) (*world.Browser, error) {
 		return nil
 	}
 	if err := b.Open(ctx, w.Origin); err != nil {
-		return nil, err
+		return err
 	}
 	if err := b.Press(ctx, "Prove my identity", nil); err != nil {
-		return nil, err
+		return err
 	}
 	if at == nil {
-		return nil, errors.New("not sent to the identity provider")
+		return errors.New("not sent to the identity provider")
 	}
-	form := url.Values{"person": {fmt.Sprint("crowd-", n-1)}}
+	form := url.Values{"person": {fmt.Sprint("crowd-", n)}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if err := b.Do(req); err != nil {
-		return nil, err
-	}
-	return b, b.Shows(http.StatusOK, "Welcome")
+	return b.Do(req)
 }
 
 // bareHTTP is how many exchanges of n requests each with a handler that does

@@ -6,6 +6,7 @@
 //	escrow-sandbox --once       exits after the story: 0 only if every step held
 //	escrow-sandbox --platform id=my-app,redirect=http://localhost:3000/callback
 //	                            serves a client of your own
+//	escrow-sandbox cluster      the same on a cluster of real programs
 //	escrow-sandbox vault build  builds the Vault of the sandbox and the tests
 package main
 
@@ -113,7 +114,7 @@ func newRoot() *cobra.Command {
 	c.Flags().StringArrayVar(&platforms, "platform", nil, "serve a client of yours: id=,redirect= (again for each further redirect URI), and if you like name=, native=true (an app, which keeps no secret), id_token_alg=EdDSA (else RS256), logout= (where it is told who signed out), post_logout= (where people come back to after a logout), username=true (it may ask for a short name) and email=true (and for an address that nobody can write to); give it again for another client. What it lacks has escrowd platform add")
 	c.Flags().StringVar(&o.Keep, "keep", "", "folder that keeps its world between runs")
 	c.Flags().StringVar(&logFile, "log", "", "file to append the service's log to")
-	c.AddCommand(vaultCommand())
+	c.AddCommand(vaultCommand(), clusterCommand())
 	return c
 }
 

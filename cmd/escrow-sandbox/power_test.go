@@ -3,13 +3,18 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/robustness"
 	"github.com/penname/penname/escrow/sandbox/world"
@@ -17,7 +22,8 @@ import (
 
 // TestF03PowerOfEverybodyFails: database, witnesses, custodians and with PENNAME_POWER
 // Vault lie on one disk, whose power fails after each answer. What was answered holds when
-// they are back: the person, the case, each decision, the package, and one log.
+// they are back: the person, the case, each decision, the package, and one log; and what a
+// custodian's program sent before is refused when it is sent again (F29).
 func TestF03PowerOfEverybodyFails(t *testing.T) {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -93,10 +99,11 @@ func TestF03PowerOfEverybodyFails(t *testing.T) {
 	if st.Evidence, err = st.SaveEvidence("evidence-threat.jws", st.Post); err != nil {
 		t.Fatal(err)
 	}
+	overheard := &overhearing{}
 	for i, act := range []func() error{
 		func() error { return st.File(t.Context()) },
 		func() error { return st.Approve(t.Context(), "alba") },
-		func() error { return st.Approve(t.Context(), "bruno") },
+		func() error { return overheard.approve(t.Context(), st, "bruno") },
 	} {
 		if err := act(); err != nil {
 			t.Fatal(err)
@@ -118,6 +125,17 @@ func TestF03PowerOfEverybodyFails(t *testing.T) {
 			t.Fatalf("after act %d: %v", i, err)
 		}
 	}
+	if len(overheard.sent) == 0 {
+		t.Error("nothing was overheard")
+	}
+	for _, r := range overheard.sent { // F29: what proved who sent it is used up, and stays so
+		if a := r.again(t, w.Origin); a.StatusCode/100 != 4 {
+			t.Errorf("%s %s was taken again: %s", r.method, r.path, a.Status)
+		}
+	}
+	if got := leaves(t, w); got["decision"] != 2 || got["released"] != 1 {
+		t.Errorf("the log has %v", got)
+	}
 	if err := st.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -128,4 +146,58 @@ func TestF03PowerOfEverybodyFails(t *testing.T) {
 	if lost == 0 {
 		t.Error("nothing was ever lost: the test shows nothing")
 	}
+}
+
+// overhearing is somebody between a custodian and the registrar, who keeps what is sent with
+// a proof of who sends it.
+type overhearing struct{ sent []overheard }
+
+type overheard struct {
+	method, path string
+	header       http.Header
+	body         []byte
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o *overhearing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("DPoP") != "" {
+		var body []byte
+		if r.Body != nil {
+			var err error
+			if body, err = io.ReadAll(r.Body); err != nil {
+				return nil, err
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		o.sent = append(o.sent, overheard{r.Method, r.URL.Path, r.Header.Clone(), body})
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// approve is [world.Case.Approve] over a line that is overheard.
+func (o *overhearing) approve(ctx context.Context, st *world.Case, custodian string) error {
+	for _, verb := range []string{"review", "approve"} {
+		var out strings.Builder
+		if command.Run(ctx, st.AsCustodian(custodian, verb, st.ID), command.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: st.Clock.Now,
+			Ask: agrees, HTTP: &http.Client{Transport: o}}) != 0 {
+			return errors.New(out.String())
+		}
+	}
+	return nil
+}
+
+// again sends it once more.
+func (r overheard) again(t *testing.T, origin string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), r.method, origin+r.path, bytes.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = r.header
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp
 }

@@ -68,8 +68,9 @@ var mayImport = map[string][]string{
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
 	"escrow/sandbox":            {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
+	"escrow/sandbox/cluster":    {"deploy", "escrow/sandbox", "verifier/refusal"},
 	"escrow/sandbox/robustness": {}, // what clients saw against what is there; a disk that loses what was not synced
-	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
+	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/sandbox/cluster", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
 	"escrow/escrowtest":              {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/escrowtest/fuzzing":      {},
@@ -93,7 +94,7 @@ var mayImport = map[string][]string{
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
 		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/identity", "verifier/refusal", "verifier/rules"},
-	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world", "escrow/secretfile"},
+	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/cluster", "escrow/sandbox/world", "escrow/secretfile"},
 }
 
 // belongsTo says which packages may import a module that is not ours.

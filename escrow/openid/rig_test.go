@@ -553,11 +553,11 @@ func (f *flaky) Allocate(ctx context.Context, list, index int, grant [32]byte, a
 	return ok, err
 }
 
-func (f *flaky) Revoked(ctx context.Context, list int, now time.Time) ([]int, error) {
+func (f *flaky) Revoked(ctx context.Context, now time.Time) (map[int][]int, error) {
 	if fail, _ := f.fails(); fail {
 		return nil, errDown
 	}
-	return f.Store.Revoked(ctx, list, now)
+	return f.Store.Revoked(ctx, now)
 }
 
 // fromBase64 decodes what could be base64url.

@@ -74,8 +74,10 @@ type lists struct {
 
 	used atomic.Int32 // lists that this node spreads tokens over, less one: as many as the load needs
 
-	mu   sync.Mutex
-	made map[madeFor]*madeList
+	mu      sync.Mutex
+	made    map[madeFor]*madeList
+	revoked map[int][]int // of all lists, that they are made of
+	asked   time.Time     // when the store said so; zero: it must be asked
 }
 
 // madeFor is a list in one of its forms, and madeList what was made of it.
@@ -103,6 +105,7 @@ func (l *lists) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.made)
+	l.asked = time.Time{}
 }
 
 // serveStatus publishes a list. Platforms fetch all of it, so nothing tells the
@@ -137,9 +140,14 @@ func (l *lists) signed(ctx context.Context, what madeFor) (*publication, error) 
 			return &made.publication, nil
 		}
 	}
-	revoked, err := l.store.Revoked(ctx, what.list, now)
-	if err != nil {
-		return nil, err
+	// All lists and forms are made of one answer: what it costs to publish does not grow
+	// with their number.
+	if age := now.Sub(l.asked); age < 0 || age >= statusFresh {
+		revoked, err := l.store.Revoked(ctx, now)
+		if err != nil {
+			return nil, err
+		}
+		l.revoked, l.asked = revoked, now
 	}
 	key, ok := l.keys.Load().current(now, l.algorithm)
 	if !ok {
@@ -152,7 +160,7 @@ func (l *lists) signed(ctx context.Context, what madeFor) (*publication, error) 
 		issued = key.NotBefore
 	}
 	list := token.StatusList{URI: l.uri(what.list), IssuedAt: issued, Expiry: issued.Add(statusExpiry), TTL: statusTTL, Bits: make([]byte, statusEntries/8)}
-	for _, index := range revoked {
+	for _, index := range l.revoked[what.list] {
 		list.Withdraw(index)
 	}
 	sign := token.SignStatusList
@@ -163,7 +171,7 @@ func (l *lists) signed(ctx context.Context, what madeFor) (*publication, error) 
 	if err != nil {
 		return nil, err
 	}
-	made := &madeList{publish(what.form, statusFresh, []byte(signed)), now}
+	made := &madeList{publish(what.form, statusFresh, []byte(signed)), l.asked}
 	if what.form == statusJWT {
 		made.pack()
 	}

@@ -98,9 +98,10 @@ type Store interface {
 	// even by the same grant: "double allocation" is refused here.
 	Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error)
 
-	// Revoked returns, in ascending order, the indexes of a list whose grant has
-	// Ended, but for those that have expired. Ends shows in no list.
-	Revoked(ctx context.Context, list int, now time.Time) ([]int, error)
+	// Revoked returns of each list, in ascending order, the indexes whose grant has
+	// Ended, but for those that have expired. Ends shows in no list. It costs by what
+	// ended of late, not by how many sign-ins there are.
+	Revoked(ctx context.Context, now time.Time) (lists map[int][]int, err error)
 }
 
 // hashOf is the only form in which a handle reaches a [Store]. The purpose keeps

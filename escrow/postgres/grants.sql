@@ -38,7 +38,7 @@ GRANT INSERT (id, kind, hidden, day, since, due), SELECT (id, kind, hidden, sinc
 GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix_some(text, text, integer, timestamptz, integer) TO penname_issuing;
-GRANT SELECT (began), UPDATE (began) ON passes TO penname_issuing;
+GRANT SELECT (one, began), INSERT (began), UPDATE (began) ON passes TO penname_issuing;
 
 -- Sessions of people, and their ends.
 GRANT SELECT (handle, hidden, expires), INSERT (handle, hidden, expires), DELETE ON sessions TO penname_issuing;

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,7 +29,7 @@ import (
 func peopled(t *testing.T, people int) (admin string) {
 	t.Helper()
 	admin = database(t)
-	if err := postgrestest.Fill(t.Context(), as(t, admin, "penname_issuing"), postgrestest.Options{People: people, Day: day}); err != nil {
+	if err := postgrestest.Fill(t.Context(), admin, as(t, admin, "penname_issuing"), postgrestest.Options{People: people, Day: day}); err != nil {
 		t.Fatal(err)
 	}
 	d, n := disclosing(t, admin, Options{}), 0
@@ -210,5 +214,124 @@ func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 				t.Errorf("%s reads %d rows of %s, and %d by its indexes", name, n-before[table], table, indexed[table]-byIndex[table])
 			}
 		}
+	}
+}
+
+// distributed are the tables that grow with people, and the column by which Citus would spread
+// each. All others are of cases, rules and the log, and stay where the log is.
+var distributed = map[string]string{
+	"persons": "fingerprint", "records": "label", "erasures": "label", "pseudonyms": "handle", "handles": "place", "notes": "place", "addresses": "place",
+	"sessions": "handle", "claims": "place", "claim_counts": "id", "claims_told": "place", "mails": "id",
+	"openid_rows": "id", "openid_used": "key", "openid_entries": "slot",
+}
+
+// TestWhatStandsAgainstCitus holds the handbook to the schema: unique indexes of a table that is
+// spread without its column, and foreign keys from it to one that is not.
+func TestWhatStandsAgainstCitus(t *testing.T) {
+	conn := connect(t, database(t))
+	rows, err := conn.Query(t.Context(), `
+		SELECT c.relname, x.relname || ' is unique', array_agg(a.attname::text) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+		  JOIN pg_attribute a ON a.attrelid = i.indexrelid WHERE c.relnamespace = 'penname'::regnamespace AND i.indisunique GROUP BY 1, 2
+		UNION ALL
+		SELECT c.relname, f.conname || ' refers to ' || r.relname, ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey))
+		  FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class r ON r.oid = f.confrelid WHERE f.contype = 'f' AND c.relnamespace = 'penname'::regnamespace`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	var table, what string
+	var columns []string
+	if _, err := pgx.ForEachRow(rows, []any{&table, &what, &columns}, func() error {
+		if by, spread := distributed[table]; spread && !slices.Contains(columns, by) {
+			found = append(found, what)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(found)
+	handbook, err := os.ReadFile("../../deploy/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(handbook), "### Ready for Citus\n")
+	section, _, _ = strings.Cut(section, "\n#")
+	for table, by := range distributed {
+		if !strings.Contains(section, "`"+table+"` by `"+by+"`") {
+			t.Errorf("the handbook does not say: `%s` by `%s`", table, by)
+		}
+	}
+	var said []string
+	for _, m := range regexp.MustCompile("`([a-z_]+)` (is unique|refers to `[a-z_]+`)").FindAllStringSubmatch(section, -1) {
+		said = append(said, strings.ReplaceAll(m[1]+" "+m[2], "`", ""))
+	}
+	slices.Sort(said)
+	if !slices.Equal(found, said) {
+		t.Errorf("against it stand %q, and the handbook says %q", found, said)
+	}
+}
+
+// BenchmarkPartitions compares pen names in one table with those in sixteen, by the hash of the
+// handle: a row stored and a row looked up, each in a transaction of its own, and a vacuum after
+// one row in a hundred was written again. With -million of fifteen million, which is five million people.
+func BenchmarkPartitions(b *testing.B) {
+	rows := 300_000
+	if *million {
+		rows = 15_000_000
+	}
+	admin := database(b)
+	conn := connect(b, admin)
+	exec := func(statement string, args ...any) time.Duration {
+		began := time.Now()
+		if _, err := conn.Exec(b.Context(), statement, args...); err != nil {
+			b.Fatal(statement, err)
+		}
+		return time.Since(began)
+	}
+	exec(`SET search_path = penname`)
+	exec(`CREATE TABLE partitioned (LIKE pseudonyms INCLUDING CONSTRAINTS, PRIMARY KEY (handle)) PARTITION BY HASH (handle)`)
+	for i := range 16 {
+		exec(fmt.Sprintf(`CREATE TABLE partitioned_%[1]d PARTITION OF partitioned FOR VALUES WITH (MODULUS 16, REMAINDER %[1]d)`, i))
+	}
+	tables := []string{"pseudonyms", "partitioned"}
+	for _, table := range tables {
+		exec(`INSERT INTO `+table+` SELECT decode(lpad(to_hex(i * 134), 8, '0'), 'hex') || substr(sha256(i::text::bytea), 1, 12), 'vault:v1:' || repeat('a', 160), decode(repeat('00', 92), 'hex'), $2 FROM generate_series(1, $1::bigint) i`, rows, day)
+		exec(`VACUUM ANALYZE ` + table)
+	}
+	took := map[string][]time.Duration{}
+	for range 2000 { // in turns
+		for _, table := range tables {
+			at := random(16)
+			took["store "+table] = append(took["store "+table], exec(`INSERT INTO `+table+` VALUES ($1, 'vault:v1:a', $2, $3)`, at, random(92), day))
+			took["look up "+table] = append(took["look up "+table], exec(`SELECT hidden FROM `+table+` WHERE handle = ANY (ARRAY[$1::bytea, $2])`, at, random(16)))
+		}
+	}
+	for _, table := range tables {
+		name := table
+		if table == "partitioned" {
+			name += "_0"
+		}
+		depth := value[int64](b, admin, `SELECT pg_relation_size('`+name+`_pkey')`)
+		exec(`ALTER TABLE ` + table + ` DISABLE TRIGGER USER`)
+		exec(`UPDATE ` + table + ` SET day = day + 1 WHERE get_byte(handle, 15) < 3`)
+		vacuumed := exec(`VACUUM ` + table)
+		for _, what := range []string{"store ", "look up "} {
+			slices.Sort(took[what+table])
+			slices.Sort(took[what+tables[0]])
+			b.Run(what+table, func(b *testing.B) {
+				for b.Loop() {
+				}
+				all, first := took[what+table], took[what+tables[0]]
+				b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "µs-p99")
+				b.ReportMetric(float64(all[len(all)/2].Microseconds()), "~median")
+				b.ReportMetric(float64(all[len(all)/2])/float64(first[len(first)/2]), "ratio")
+			})
+		}
+		b.Run("vacuum "+table, func(b *testing.B) {
+			for b.Loop() {
+			}
+			b.ReportMetric(vacuumed.Seconds(), "s")
+			b.ReportMetric(float64(depth)/(1<<20), "~MB-of-an-index")
+		})
 	}
 }

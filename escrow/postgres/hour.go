@@ -39,7 +39,7 @@ var mixedTables = []string{"records", "persons", "pseudonyms", "handles", "notes
 // does the work of an hour.
 func (s *Issuing) Turn(ctx context.Context) (mine bool, err error) {
 	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
-		n, err := s.exec(ctx, `UPDATE passes SET began = now() WHERE began <= now() - $1::interval`, passEvery)
+		n, err := s.exec(ctx, `INSERT INTO passes AS p (began) VALUES (now()) ON CONFLICT (one) DO UPDATE SET began = now() WHERE p.began <= now() - $1::interval`, passEvery)
 		mine = n == 1
 		return err
 	})

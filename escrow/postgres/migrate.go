@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	stdsql "database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
@@ -42,7 +42,7 @@ type Migration struct {
 	To    int64    `json:"to"`
 	Roles []string `json:"new_roles"` // login roles that it made, which have no password yet
 
-	Wait time.Duration     `json:"-"` // for the locks of one step, after which it is ErrMigrateWaited; 0: 10 min
+	Wait time.Duration     `json:"-"` // for the lock of one transaction, after which it is ErrMigrateWaited; 0: 10 min
 	Say  func(line string) `json:"-"` // told how it goes; nil: nobody is
 
 	build *build // nil: this program
@@ -56,7 +56,7 @@ func Migrate(ctx context.Context, adminDSN string) error { return new(Migration)
 // nothing where they are applied. Two at once run one after the other (D14).
 // It may be ended at any moment, and goes on when it is run again.
 //
-// The services go on meanwhile. A step that changes what they use waits 50 ms for its
+// The services go on meanwhile. What changes what they use waits 50 ms for its
 // lock, gives up, and tries again after a pause, until Wait is over. What makes an index
 // or moves rows holds no lock that a request waits for, and takes what time it takes.
 //
@@ -87,6 +87,7 @@ type run struct {
 	*Migration
 	cfg   *pgx.ConnConfig // of the administrator
 	admin *pgx.Conn
+	step  string
 	mu    sync.Mutex // held while Say is called
 }
 
@@ -198,7 +199,7 @@ type Step struct {
 	Version int64  `json:"version"`
 	Name    string `json:"name"`
 	Since   int64  `json:"programs_since"` // programs of that schema or a later one may run beside it; its own version: no older one
-	Lock    string `json:"lock_at_most"`   // how long it waits for a lock that requests wait for; "0s": it takes none
+	Lock    string `json:"lock_at_most"`   // how long each of its statements waits for a lock that requests wait for
 
 	text string
 }
@@ -224,17 +225,10 @@ func (b *build) steps(after int64) (steps []Step, err error) {
 		if m := sinceOf.FindStringSubmatch(s.text); m != nil && m[1] == strconv.FormatInt(s.Version, 10) {
 			s.Since, _ = strconv.ParseInt(m[2], 10, 64)
 		}
-		if s.concurrent() {
-			s.Lock = time.Duration(0).String()
-		}
 		steps = append(steps, s)
 	}
 	return steps, err
 }
-
-// concurrent is of a step that makes or drops indexes while rows are written. It waits for
-// every transaction that began before it, and nobody waits for it: so it waits long.
-func (s Step) concurrent() bool { return strings.Contains(s.text, " CONCURRENTLY ") }
 
 // pending are the steps from the schema that there is to this program's.
 func (r *run) pending(ctx context.Context) ([]Step, error) {
@@ -259,9 +253,8 @@ func (r *run) pending(ctx context.Context) ([]Step, error) {
 // migrate applies the steps, each in a transaction of its own or, where its file says NO
 // TRANSACTION, each statement.
 func (r *run) migrate(ctx context.Context, owner *pgx.ConnConfig, steps []Step) error {
-	db := stdlib.OpenDB(*owner)
+	db := stdsql.OpenDB(patientConnector{stdlib.GetConnector(*owner), r})
 	defer db.Close()
-	db.SetMaxOpenConns(1) // what is SET is of this session
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, r.build.migrations)
 	if err != nil {
 		return err
@@ -271,20 +264,14 @@ func (r *run) migrate(ctx context.Context, owner *pgx.ConnConfig, steps []Step) 
 		return err
 	}
 	for _, s := range steps {
-		begun, lock := time.Now(), lockAtMost
-		if s.concurrent() {
-			lock = cmp.Or(r.Wait, migrateFor)
+		begun := time.Now()
+		r.step = s.Name
+		apply := func(ctx context.Context) error { _, err := provider.UpTo(ctx, s.Version); return err }
+		if strings.Contains(s.text, "+goose NO TRANSACTION") { // its statements are repeated, each by itself
+			err = apply(ctx)
+		} else {
+			err = r.insist(ctx, s.Name, apply)
 		}
-		err := r.insist(ctx, s.Name, func(ctx context.Context) error {
-			_, err := db.ExecContext(ctx, `SET lock_timeout = `+inMilliseconds(lock))
-			if err == nil && s.concurrent() {
-				err = dropHalves(ctx, db)
-			}
-			if err == nil {
-				_, err = provider.UpTo(ctx, s.Version)
-			}
-			return err
-		})
 		if err != nil {
 			return err
 		}
@@ -293,22 +280,72 @@ func (r *run) migrate(ctx context.Context, owner *pgx.ConnConfig, steps []Step) 
 	return nil
 }
 
-// dropHalves drops what a step that was ended in the middle left: an index that is not
+// patientConnector makes patient connections.
+type patientConnector struct {
+	driver.Connector
+	run *run
+}
+
+// Connect implements [driver.Connector].
+func (p patientConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := p.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &patientConn{Conn: c.(*stdlib.Conn), run: p.run}, nil
+}
+
+// A patientConn repeats a statement that is a transaction of its own until it had its lock.
+type patientConn struct {
+	*stdlib.Conn
+	run *run
+}
+
+// aside is a statement that makes or drops an index while rows are written. It waits for
+// every transaction that began before it, and nobody waits for it: so it waits long.
+var aside = regexp.MustCompile(`^\s*(CREATE( UNIQUE)? INDEX|DROP INDEX|REINDEX INDEX) CONCURRENTLY `)
+
+// ExecContext implements [driver.ExecerContext].
+func (c *patientConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
+	if c.run.From == 0 || len(args) > 0 || c.Conn.Conn().PgConn().TxStatus() != 'I' { // goose's own, or of a transaction
+		return c.Conn.ExecContext(ctx, query, args)
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(query), "\n")
+	err = c.run.insist(ctx, c.run.step+": "+first, func(ctx context.Context) error {
+		lock := lockAtMost
+		if aside.MatchString(query) {
+			lock = cmp.Or(c.run.Wait, migrateFor)
+			if err := dropHalves(ctx, c.Conn.Conn()); err != nil {
+				return err
+			}
+		}
+		_, err := c.Conn.Conn().Exec(ctx, `SET lock_timeout = `+inMilliseconds(lock))
+		if err == nil {
+			result, err = c.Conn.ExecContext(ctx, query, args)
+		}
+		return err
+	})
+	return result, err
+}
+
+// dropHalves drops what a statement that was ended in the middle left: an index that is not
 // valid is of no use, and IF NOT EXISTS would keep it.
-func dropHalves(ctx context.Context, db *stdsql.DB) error {
-	var halves []string
-	err := db.QueryRowContext(ctx, `SELECT coalesce(array_agg(indexrelid::regclass::text), '{}') FROM pg_index JOIN pg_class c ON c.oid = indexrelid
-		WHERE relnamespace = 'penname'::regnamespace AND relkind = 'i' AND NOT indisvalid`).Scan(pgtype.NewMap().SQLScanner(&halves))
+func dropHalves(ctx context.Context, c *pgx.Conn) error {
+	rows, err := c.Query(ctx, `SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+		WHERE relnamespace = 'penname'::regnamespace AND relkind = 'i' AND NOT indisvalid`)
+	if err != nil {
+		return err
+	}
+	halves, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, index := range halves {
 		if err == nil {
-			_, err = db.ExecContext(ctx, `DROP INDEX CONCURRENTLY IF EXISTS `+index)
+			_, err = c.Exec(ctx, `DROP INDEX CONCURRENTLY IF EXISTS `+index)
 		}
 	}
 	return err
 }
 
-// insist repeats a step until it had its locks, for as long as it may wait. The step may
-// be half done when it is repeated only if its file says NO TRANSACTION.
+// insist repeats a transaction until it had its locks, for as long as it may wait.
 func (r *run) insist(ctx context.Context, what string, step func(context.Context) error) error {
 	begun, wait := time.Now(), cmp.Or(r.Wait, migrateFor)
 	defer r.sayNowAndThen(ctx, what)()

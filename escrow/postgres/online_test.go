@@ -14,10 +14,14 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// reviewed are the locks on what was there before that migrations take and that requests
-// wait for: version, relation, mode, and why it is held for a moment only. The runner waits
-// 50 ms for one.
-var reviewed = map[string]string{}
+// reviewed is what migrations do that requests wait for, and why they wait for a moment
+// only: the runner waits 50 ms for the lock, and what follows is short.
+var reviewed = []review{}
+
+type review struct {
+	finding *regexp.Regexp // with the name of the file
+	why     string
+}
 
 // TestMigrationsAreOnline looks at what each statement of the migrations after the last
 // release locks, reads and rewrites.
@@ -31,7 +35,9 @@ func TestMigrationsAreOnline(t *testing.T) {
 	}
 	for _, s := range steps {
 		for _, finding := range lookAt(t, admin, s, own) {
-			t.Error(finding)
+			if !slices.ContainsFunc(reviewed, func(r review) bool { return r.why != "" && r.finding.MatchString(finding) }) {
+				t.Error(finding)
+			}
 		}
 	}
 }
@@ -46,17 +52,16 @@ func TestMigrationsThatAreNotOnlineAreFound(t *testing.T) {
 	}
 	const apart = "-- +goose NO TRANSACTION\n"
 	for text, want := range map[string]string{
-		`CREATE INDEX i ON notes (day);`:                                                                                    "ShareLock",
-		`ALTER TABLE notes ADD COLUMN x text DEFAULT gen_random_uuid()::text;`:                                              "rewrites notes",
-		`ALTER TABLE notes ADD CHECK (day > '1999-01-01');`:                                                                 "reads all of notes",
-		`ALTER TABLE notes ADD COLUMN x int; ALTER TABLE records ADD COLUMN x int;`:                                         "locks 2 relations",
-		`ALTER TABLE notes ADD COLUMN x int;`:                                                                               "notes AccessExclusiveLock: is not reviewed",
-		apart + `ALTER TABLE notes ADD COLUMN x int;`:                                                                       "notes AccessExclusiveLock: is not reviewed",
-		`CREATE TABLE x (leaf bigint REFERENCES log_leaves);`:                                                               "log_leaves ShareRowExclusiveLock: is not reviewed",
-		`UPDATE notes SET day = '2026-01-02';`:                                                                              "writes rows of notes in one transaction",
-		`DROP VIEW notices_now;`:                                                                                            "notices_now AccessExclusiveLock: is not reviewed",
-		apart + `CREATE INDEX CONCURRENTLY i ON notes (day);`:                                                               "IF NOT EXISTS",
-		apart + `CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON notes (day); ALTER TABLE notes ADD COLUMN x int;`:             "beside CONCURRENTLY",
+		`CREATE INDEX i ON notes (day);`:                                            "ShareLock",
+		`ALTER TABLE notes ADD COLUMN x text DEFAULT gen_random_uuid()::text;`:      "rewrites notes",
+		`ALTER TABLE notes ADD CHECK (day > '1999-01-01');`:                         "reads all of notes",
+		`ALTER TABLE notes ADD COLUMN x int; ALTER TABLE records ADD COLUMN x int;`: "locks 2 relations",
+		`ALTER TABLE notes ADD COLUMN x int;`:                                       "locks notes by AccessExclusiveLock",
+		apart + `ALTER TABLE notes ADD COLUMN x int;`:                               "locks notes by AccessExclusiveLock",
+		`CREATE TABLE x (leaf bigint REFERENCES log_leaves);`:                       "locks log_leaves by ShareRowExclusiveLock",
+		`UPDATE notes SET day = '2026-01-02';`:                                      "writes rows of notes in one transaction",
+		`DROP VIEW notices_now;`:                                                    "locks notices_now by AccessExclusiveLock",
+		apart + `CREATE INDEX CONCURRENTLY i ON notes (day);`:                       "cannot be repeated",
 		`ALTER TABLE notes ADD CONSTRAINT x CHECK (day > '1999-01-01') NOT VALID; ALTER TABLE notes VALIDATE CONSTRAINT x;`: "reads all of notes",
 
 		`CREATE TABLE x (n int); CREATE INDEX y ON x (n); CREATE OR REPLACE FUNCTION z() RETURNS int LANGUAGE sql AS 'SELECT 1';`: "",
@@ -82,8 +87,6 @@ func TestMigrationsThatAreNotOnlineAreFound(t *testing.T) {
 			ALTER TABLE notes DROP COLUMN IF EXISTS x, DROP CONSTRAINT IF EXISTS x, DROP CONSTRAINT IF EXISTS notes_day_check1; ALTER TABLE records DROP COLUMN IF EXISTS x`, newest+1))
 	}
 }
-
-var concurrently = regexp.MustCompile(`(?i)^\s*(CREATE( UNIQUE)? INDEX CONCURRENTLY IF NOT EXISTS|DROP INDEX CONCURRENTLY IF EXISTS|REINDEX INDEX CONCURRENTLY) `)
 
 // A spy looks after each statement of a migration at what its session holds.
 type spy struct {
@@ -125,11 +128,17 @@ func lookAt(t *testing.T, admin string, step Step, b *build) []string {
 	if _, err := p.UpTo(t.Context(), step.Version); err != nil {
 		t.Fatalf("%s: %v", step.Name, err)
 	}
-	if !s.apart && len(s.locked) > 1 {
-		s.find("locks %d relations in one transaction: %q", len(s.locked), slices.Sorted(maps.Keys(s.locked)))
-	}
+	s.ended()
 	slices.Sort(s.findings)
 	return slices.Compact(s.findings)
+}
+
+// ended is at the end of a transaction: who waits for the second lock holds the first.
+func (s *spy) ended() {
+	if len(s.locked) > 1 {
+		s.find("locks %d relations in one transaction: %q", len(s.locked), slices.Sorted(maps.Keys(s.locked)))
+	}
+	clear(s.locked)
 }
 
 func relations(ctx context.Context, c *pgx.Conn) (map[uint32]there, error) {
@@ -162,24 +171,24 @@ func (s *spy) TraceQueryStart(ctx context.Context, c *pgx.Conn, data pgx.TraceQu
 	if !s.of(ctx, data.SQL) {
 		return ctx
 	}
-	aside := context.WithValue(ctx, asideKey{}, true)
-	if concurrent := strings.Contains(data.SQL, " CONCURRENTLY "); concurrent {
-		if !concurrently.MatchString(data.SQL) {
-			s.find("CONCURRENTLY without IF NOT EXISTS or IF EXISTS cannot be repeated")
+	own := context.WithValue(ctx, asideKey{}, true)
+	if aside.MatchString(data.SQL) {
+		_, name, _ := strings.Cut(data.SQL, " CONCURRENTLY ")
+		index, _, _ := strings.Cut(name, " ")
+		if index != "IF" && !strings.Contains(s.step.text, "DROP INDEX CONCURRENTLY IF EXISTS "+index+";") {
+			s.find("%s: cannot be repeated", data.SQL)
 		}
-		return aside
-	} else if s.step.concurrent() && !strings.Contains(data.SQL, "INSERT INTO side_by_side") {
-		s.find("waits long for what stands beside CONCURRENTLY: write it into a file of its own")
+		return own
 	}
 	if s.apart && strings.HasPrefix(strings.TrimSpace(data.SQL), "DO ") { // which commits
-		return aside
+		return own
 	}
 	var err error
 	if s.began = c.PgConn().TxStatus() == 'I'; s.began {
-		_, err = c.Exec(aside, `BEGIN`)
+		_, err = c.Exec(own, `BEGIN`)
 	}
 	if err == nil {
-		s.seen, err = relations(aside, c)
+		s.seen, err = relations(own, c)
 	}
 	if err != nil {
 		s.find("%v", err)
@@ -202,6 +211,7 @@ func (s *spy) TraceQueryEnd(ctx context.Context, c *pgx.Conn, data pgx.TraceQuer
 		if _, err := c.Exec(ctx, `COMMIT`); err != nil {
 			s.find("%v", err)
 		}
+		s.ended()
 	}
 }
 
@@ -218,9 +228,7 @@ func (s *spy) look(ctx context.Context, c *pgx.Conn, before map[uint32]there) er
 	_, err = pgx.ForEachRow(rows, []any{&oid, &mode}, func() error {
 		if old, is := s.before[oid]; is {
 			blocks, s.locked[old.name] = true, true
-			if lock := fmt.Sprintf("%d %s %s", s.step.Version, old.name, mode); reviewed[lock] == "" {
-				s.find("%s: is not reviewed", strings.TrimPrefix(lock, fmt.Sprintf("%d ", s.step.Version)))
-			}
+			s.find("locks %s by %s", old.name, mode)
 		}
 		return nil
 	})
@@ -234,7 +242,7 @@ func (s *spy) look(ctx context.Context, c *pgx.Conn, before map[uint32]there) er
 		case !is:
 		case r.file != old.file:
 			s.find("rewrites %s", old.name)
-		case r.written > was.written && !s.began:
+		case r.written > was.written:
 			s.find("writes rows of %s in one transaction", old.name)
 		case r.scans > was.scans && blocks:
 			s.find("reads all of %s while requests wait", old.name)

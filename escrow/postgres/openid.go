@@ -474,13 +474,14 @@ func (s *Issuing) Allocate(ctx context.Context, list, index int, grant [32]byte,
 	return ok && err == nil, err
 }
 
-// Revoked implements [openid.Store].
-func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes []int, err error) {
+// Revoked implements [openid.Store]. A grant that ended is fresh for two hours at least
+// (00029): longer than an entry is in use.
+func (s *Issuing) Revoked(ctx context.Context, now time.Time) (lists map[int][]int, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		indexes = nil // the connection may have been lost
+		lists = map[int][]int{} // the connection may have been lost
 		rows, err := c.Query(ctx, `
 			SELECT e.slot, e.place FROM openid_entries e JOIN openid_rows r ON r.id = e.grant_id AND r.kind = 'grant'
-			WHERE r.ended AND e.expires > $1`, now.UTC())
+			WHERE r.ended AND r.fresh IS NOT NULL AND e.expires > $1`, now.UTC())
 		if err != nil {
 			return err
 		}
@@ -490,15 +491,16 @@ func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes
 			if err != nil || len(text) != 16 {
 				return ErrDamaged
 			}
-			if binary.BigEndian.Uint64(text) == uint64(list) {
-				indexes = append(indexes, int(binary.BigEndian.Uint64(text[8:])))
-			}
+			list := int(binary.BigEndian.Uint64(text))
+			lists[list] = append(lists[list], int(binary.BigEndian.Uint64(text[8:])))
 			return nil
 		})
 		return err
 	})
-	slices.Sort(indexes)
-	return indexes, err
+	for _, indexes := range lists {
+		slices.Sort(indexes)
+	}
+	return lists, err
 }
 
 func nonce() []byte {

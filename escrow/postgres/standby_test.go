@@ -229,7 +229,7 @@ func TestFoundB1NothingIsShownThatNoStandbyHolds(t *testing.T) {
 	reads := map[string]func(ctx context.Context) error{
 		"a person, who is signed in":        func(ctx context.Context) error { _, err := s.Person(ctx, e.Fingerprint, e.Birth); return err },
 		"notices":                           func(ctx context.Context) error { _, err := s.Notices(ctx, nil); return err },
-		"a status list":                     func(ctx context.Context) error { _, err := s.Revoked(ctx, 0, time.Now()); return err },
+		"a status list":                     func(ctx context.Context) error { _, err := s.Revoked(ctx, time.Now()); return err },
 		"a case, of which a name is opened": func(ctx context.Context) error { _, err := d.Cases.Case(ctx, c.ID); return err },
 		"a package":                         func(ctx context.Context) error { _, err := d.Cases.Package(ctx, c.ID, 0); return err },
 		"cases that wait": func(ctx context.Context) error {

@@ -243,7 +243,7 @@ func endAll(t *testing.T, s openid.Store) {
 	again := get(t, s, openid.KindGrant, used.ID)
 	again.Ended, again.Body = false, []byte(`{"n":3}`)
 	wantErr(t, "Put after the end", s.Put(t.Context(), again), openid.ErrStale)
-	if got, err := s.Revoked(t.Context(), l, time.Now()); err != nil || !slices.Equal(got, []int{9}) {
+	if got, err := s.Revoked(t.Context(), time.Now()); err != nil || !slices.Equal(got[l], []int{9}) {
 		t.Fatalf("revoked: %v, %v", got, err)
 	}
 	if err := s.EndAll(t.Context(), "", nil, expiry()); err != nil {
@@ -338,7 +338,7 @@ func endAt(t *testing.T, s openid.Store) {
 	revoked := func(when string, want int) {
 		t.Helper()
 		for _, now := range []time.Time{at.Add(-time.Second), at} {
-			if got, err := s.Revoked(t.Context(), l, now); err != nil || len(got) != want {
+			if got, err := s.Revoked(t.Context(), now); err != nil || len(got[l]) != want {
 				t.Fatalf("%s: revoked at %v: %v, %v", when, now, got, err)
 			}
 		}
@@ -586,11 +586,11 @@ func revokeEntries(t *testing.T, s openid.Store) {
 	}
 	revoked := func() []int {
 		t.Helper()
-		got, err := s.Revoked(t.Context(), l, time.Now())
+		got, err := s.Revoked(t.Context(), time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return got
+		return got[l]
 	}
 	if got := revoked(); len(got) != 0 {
 		t.Fatalf("revoked before the end: %v", got)
@@ -628,7 +628,7 @@ func cancelled(t *testing.T, s openid.Store) {
 	if ok, err := s.Allocate(ctx, list(), 1, id, expiry()); ok || err == nil {
 		t.Errorf("Allocate: %v, %v", ok, err)
 	}
-	if _, err := s.Revoked(ctx, 1, time.Now()); err == nil {
+	if _, err := s.Revoked(ctx, time.Now()); err == nil {
 		t.Error("Revoked: no error")
 	}
 }
@@ -816,21 +816,23 @@ func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, 
 }
 
 // Revoked implements [openid.Store].
-func (m *Memory) Revoked(ctx context.Context, list int, now time.Time) ([]int, error) {
+func (m *Memory) Revoked(ctx context.Context, now time.Time) (map[int][]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var indexes []int
+	lists := map[int][]int{}
 	for e, a := range m.entries {
 		r := m.rows[rowKey{openid.KindGrant, a.grant}]
-		if e.list == list && now.Before(a.expires) && r.Ended {
-			indexes = append(indexes, e.index)
+		if now.Before(a.expires) && r.Ended {
+			lists[e.list] = append(lists[e.list], e.index)
 		}
 	}
-	slices.Sort(indexes)
-	return indexes, nil
+	for _, indexes := range lists {
+		slices.Sort(indexes)
+	}
+	return lists, nil
 }
 
 // Dump returns what is stored, a line for each row and key (keys in hex), for

@@ -120,8 +120,21 @@ CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON addresses FOR EACH ROW WHEN (
 CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON mails FOR EACH ROW WHEN (OLD.fresh IS NULL) EXECUTE FUNCTION written();
 CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON notice_codes FOR EACH ROW WHEN (OLD.fresh IS NULL) EXECUTE FUNCTION written();
 CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON objections FOR EACH ROW WHEN (OLD.fresh IS NULL) EXECUTE FUNCTION written();
--- That a sign-in was ended does not show in when it began.
-CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON openid_rows FOR EACH ROW WHEN (OLD.fresh IS NULL OR NEW.ended AND NOT OLD.ended) EXECUTE FUNCTION written();
+-- That a sign-in was ended does not show in when it began. It stays fresh for two hours at
+-- least, in which status lists name its entries: they look at nothing else.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION ended() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+BEGIN
+  NEW.fresh := date_trunc('day', now() + interval '2 hours', 'UTC') + interval '1 day';
+  RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON openid_rows FOR EACH ROW WHEN (OLD.fresh IS NULL AND NOT NEW.ended) EXECUTE FUNCTION written();
+CREATE OR REPLACE TRIGGER ended BEFORE UPDATE ON openid_rows FOR EACH ROW WHEN (NEW.ended AND (NOT OLD.ended OR OLD.fresh IS NULL)) EXECUTE FUNCTION ended();
+CREATE OR REPLACE TRIGGER ended_first BEFORE INSERT ON openid_rows FOR EACH ROW
+  WHEN (NEW.ended AND NEW.fresh IS NOT DISTINCT FROM date_trunc('hour', now(), 'UTC') + interval '1 hour') EXECUTE FUNCTION ended();
+DROP INDEX CONCURRENTLY IF EXISTS openid_rows_ended_late;
+CREATE INDEX CONCURRENTLY openid_rows_ended_late ON openid_rows (id) WHERE kind = 'grant' AND ended AND fresh IS NOT NULL;
 
 -- What must not be deleted is there as it was when the statement ends that deleted it: by
 -- mix_some, which stores it again. The arguments are the first column of the key and, if not
@@ -220,12 +233,62 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- What was written since the last program's mix() is fresh, too: those rows share a day (an
+-- hour) and have several transaction numbers.
+-- +goose StatementBegin
+CREATE OR REPLACE PROCEDURE freshen(t text, key text, kind text, era text) LANGUAGE plpgsql AS $$
+DECLARE columns text; keys text[]; next int := 1; tries int := 0;
+BEGIN
+  SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns FROM pg_attribute
+    WHERE attrelid = t::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'fresh';
+  EXECUTE format('SELECT array_agg(%1$I::text ORDER BY %1$I) FROM %2$I WHERE fresh IS NULL AND %3$I IN
+    (SELECT %3$I FROM %2$I WHERE fresh IS NULL GROUP BY 1 HAVING count(DISTINCT xmin::text) > 1)', key, t, era) INTO keys;
+  WHILE next <= coalesce(cardinality(keys), 0) LOOP
+    BEGIN
+      PERFORM set_config('lock_timeout', '20ms', true);
+      EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', t);
+      EXECUTE format('WITH gone AS (DELETE FROM %2$I WHERE %1$I = ANY ($1::%3$s[]) AND fresh IS NULL RETURNING *)
+        INSERT INTO %2$I (%4$s, fresh) SELECT %4$s, date_trunc(''day'', now(), ''UTC'') + interval ''1 day'' FROM gone ORDER BY %1$I', key, t, kind, columns)
+        USING keys[next:next + 199];
+      next := next + 200;
+      tries := 0;
+    EXCEPTION WHEN lock_not_available THEN
+      tries := tries + 1;
+      IF tries = 600 THEN
+        RAISE;
+      END IF;
+    END;
+    COMMIT;
+    PERFORM pg_sleep(CASE WHEN tries > 0 THEN 0.1 ELSE 0.01 END);
+  END LOOP;
+END $$;
+-- +goose StatementEnd
+CALL freshen('records', 'label', 'text', 'day');
+CALL freshen('persons', 'fingerprint', 'bytea', 'day');
+CALL freshen('pseudonyms', 'handle', 'bytea', 'day');
+CALL freshen('handles', 'place', 'bytea', 'day');
+CALL freshen('notes', 'place', 'bytea', 'day');
+CALL freshen('erasures', 'label', 'text', 'day');
+CALL freshen('reviews', 'id', 'text', 'day');
+CALL freshen('sessions', 'handle', 'bytea', 'expires');
+CALL freshen('claims', 'place', 'bytea', 'expires');
+CALL freshen('claim_counts', 'id', 'bytea', 'expires');
+CALL freshen('claims_told', 'place', 'bytea', 'day');
+CALL freshen('addresses', 'place', 'bytea', 'day');
+CALL freshen('mails', 'id', 'bytea', 'day');
+CALL freshen('notice_codes', 'hash', 'bytea', 'until');
+CALL freshen('objections', 'case_id', 'text', 'day');
+CALL freshen('openid_rows', 'id', 'bytea', 'expires');
+CALL freshen('openid_used', 'key', 'bytea', 'expires');
+CALL freshen('openid_entries', 'slot', 'bytea', 'expires');
+UPDATE openid_rows SET ended = true WHERE ended AND fresh IS NULL;
+DROP PROCEDURE freshen;
+
 -- When a pass over all rows that are fresh began last, whichever process does it.
 CREATE TABLE IF NOT EXISTS passes (
   one   boolean PRIMARY KEY DEFAULT true CHECK (one),
-  began timestamptz NOT NULL DEFAULT 'epoch'
+  began timestamptz NOT NULL
 );
-INSERT INTO passes DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- Programs of before call these. mix_some does their work.
 -- +goose StatementBegin

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,16 +31,20 @@ type Options struct {
 const chunk = 50_000
 
 // Fill stores people past no constraint and no trigger, as the role of the issuing side, to whose
-// address issuing leads. Their rows have the shapes, lengths and shares of real ones, and random
+// address issuing leads. admin is the administrator's. Their rows have the shapes, lengths and shares of real ones, and random
 // bytes where those are sealed or keyed, so that nothing of them opens.
 //
-// It leaves each table as the hourly order does: in the order of its keys, and each day of one
-// transaction.
-func Fill(ctx context.Context, issuing string, o Options) error {
+// It leaves each table as the work of each hour does: in the order of its keys, with nothing that
+// is still to be mixed.
+func Fill(ctx context.Context, admin, issuing string, o Options) error {
 	if o.Days == 0 {
 		o.Days = 3 * 365
 	}
 	o.Day = o.Day.UTC().Truncate(24 * time.Hour)
+	again, err := mixed(ctx, admin)
+	if err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	failed := make([]error, len(together))
 	for i, tables := range together {
@@ -58,7 +63,38 @@ func Fill(ctx context.Context, issuing string, o Options) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(failed...)
+	return errors.Join(append(failed, again())...)
+}
+
+// mixed has rows come in as those that were mixed already, until again is called.
+func mixed(ctx context.Context, admin string) (again func() error, err error) {
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		return nil, err
+	}
+	each := func(fresh func(table string) (value string)) error {
+		for _, tables := range together {
+			for _, t := range tables {
+				if _, err := conn.Exec(ctx, `ALTER TABLE penname.`+t.name+` ALTER fresh SET DEFAULT `+fresh(t.name)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := each(func(string) string { return `NULL` }); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return func() error {
+		err := each(func(table string) string { // as the migration has it
+			unit := `day`
+			if strings.HasPrefix(table, `openid`) {
+				unit = `hour`
+			}
+			return `date_trunc('` + unit + `', now(), 'UTC') + interval '1 ` + unit + `'`
+		})
+		return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}, nil
 }
 
 // together are the tables by the connection that fills them, the large ones apart. The labels of
@@ -156,7 +192,8 @@ func (t table) fill(ctx context.Context, conn *pgx.Conn, o Options) error {
 		return err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the first error says more
-	if _, err := tx.Exec(ctx, `SET LOCAL search_path = penname`); err != nil {
+	// Plans are made while a table is empty, and kept.
+	if _, err := tx.Exec(ctx, `SET LOCAL search_path = penname; SET LOCAL enable_seqscan = off`); err != nil {
 		return err
 	}
 	for w.n < w.rows {

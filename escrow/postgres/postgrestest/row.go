@@ -99,7 +99,7 @@ func (w *row) wrapped(n int) []byte {
 	return base64.StdEncoding.AppendEncode([]byte("vault:v1:"), w.bytes(n))
 }
 
-// takeClaims stores claims as the issuing side does. Everybody counts in two of some thousand
+// takeClaims stores claims as the issuing side does. Everybody counts in two of many thousand
 // combinations.
 func (w *row) takeClaims(ctx context.Context, tx pgx.Tx, last int) error {
 	var places, sealed [][]byte
@@ -107,7 +107,7 @@ func (w *row) takeClaims(ctx context.Context, tx pgx.Tx, last int) error {
 		places, sealed = append(places, w.key(32)), append(sealed, w.bytes(320))
 	}
 	_, err := tx.Exec(ctx, `
-		SELECT count(take_claims(place, NULL, sealed, $3, ARRAY[sha256(substr(sealed, 1, 1)), sha256(substr(sealed, 2, 2))], '{}', ''))
+		SELECT count(take_claims(place, NULL, sealed, $3, ARRAY[sha256(substr(sealed, 1, 2)), sha256(substr(sealed, 3, 3))], '{}', ''))
 		FROM unnest($1::bytea[], $2::bytea[]) c (place, sealed)`, places, sealed, w.o.Day.AddDate(0, 0, 1+w.IntN(365)))
 	return err
 }

@@ -15,7 +15,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -184,18 +183,18 @@ func (c *Cluster) Node(name string) *Node {
 
 // DatabaseLeader returns who may write to the database: the node that itself says so.
 func (c *Cluster) DatabaseLeader(ctx context.Context) (*Node, error) {
-	return c.first(ctx, Postgres, func(ctx context.Context, n *Node) error { return c.ask(ctx, "https://"+n.second+"/primary", nil) })
+	return c.first(ctx, Postgres, func(ctx context.Context, n *Node) error { return c.answers(ctx, "https://"+n.second+"/primary") })
 }
 
 // DatabaseStandby returns the standby that each COMMIT waits for.
 func (c *Cluster) DatabaseStandby(ctx context.Context) (*Node, error) {
-	return c.first(ctx, Postgres, func(ctx context.Context, n *Node) error { return c.ask(ctx, "https://"+n.second+"/synchronous", nil) })
+	return c.first(ctx, Postgres, func(ctx context.Context, n *Node) error { return c.answers(ctx, "https://"+n.second+"/synchronous") })
 }
 
 // VaultLeader returns the Vault node that is active.
 func (c *Cluster) VaultLeader(ctx context.Context) (*Node, error) {
 	return c.first(ctx, Vault, func(ctx context.Context, n *Node) error {
-		return c.ask(ctx, "https://"+n.Address+"/v1/sys/health", nil)
+		return c.answers(ctx, "https://"+n.Address+"/v1/sys/health")
 	})
 }
 
@@ -236,14 +235,20 @@ func (c *Cluster) Ready(ctx context.Context) error {
 		if voters, rerr := c.Vault.Voters(ctx); rerr != nil || voters < len(c.Of(Vault)) {
 			err = errors.Join(err, rerr, fmt.Errorf("%d of the Vault nodes vote", voters))
 		}
+		served := false
 		for _, n := range c.nodes {
 			if n.Kind.service() && n.command != nil {
+				served = true
 				if uerr := n.up(ctx); uerr != nil {
 					err = errors.Join(err, fmt.Errorf("%s: %w", n.Name, uerr))
 				}
 			}
 		}
-		return err
+		if err != nil || !served {
+			return err
+		}
+		// The proxy sees it a moment later.
+		return errors.Join(c.answers(ctx, c.Origin+"/readyz"), c.answers(ctx, c.Origin+"/log/checkpoint"))
 	})
 }
 
@@ -264,30 +269,6 @@ func (c *Cluster) until(ctx context.Context, ask func(context.Context) error) er
 			return errors.Join(err, ctx.Err())
 		}
 	}
-}
-
-// ask sends a GET, to which 200 has to be the answer, and reads it into v unless that is nil.
-func (c *Cluster) ask(ctx context.Context, address string, v any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s says %d: %s", address, resp.StatusCode, text)
-	}
-	if v == nil {
-		return nil
-	}
-	return json.Unmarshal(text, v)
 }
 
 // Stop ends all nodes at once, as a power cut does: nothing of them is used again. A

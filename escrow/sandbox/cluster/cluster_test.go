@@ -1,96 +1,56 @@
-package cluster_test
+package cluster
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
-	"time"
-
-	"github.com/penname/penname/escrow/sandbox/cluster"
 )
 
-// TestCluster: who leads is killed, frozen and cut off, and another one leads; who comes
-// back follows.
-func TestCluster(t *testing.T) {
-	if os.Geteuid() == 0 && !cluster.Inside() {
-		again(t)
-		return
-	}
-	c, err := cluster.Start(t.Context(), cluster.Options{Dir: os.Getenv("CLDIR"), Isolated: cluster.Inside(), Progress: os.Stderr})
-	if err != nil {
+// What the nodes get of the files of deploy/cluster names this machine alone: no address, no
+// path and no placeholder of the files is left. What starts them is TestCluster of
+// cmd/escrow-sandbox.
+func TestFilesAreOfThisMachine(t *testing.T) {
+	c := &Cluster{Dir: t.TempDir()}
+	p := programs{postgres: "/of/this/machine"}
+	if err := c.lay(p); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
+		if err := c.network.unplug(); err != nil {
 			t.Error(err)
 		}
-		if left, err := filepath.Glob(filepath.Join(c.Dir, "*")); err != nil || len(left) > 0 && os.Getenv("CLDIR") == "" {
-			t.Error(left, err)
-		}
 	})
-	for what, fault := range map[string]struct{ do, undo func(*cluster.Node) error }{
-		"killed":  {func(n *cluster.Node) error { n.Kill(); return nil }, func(n *cluster.Node) error { return n.Start(t.Context()) }},
-		"frozen":  {func(n *cluster.Node) error { n.Freeze(); return nil }, func(n *cluster.Node) error { n.Thaw(); return nil }},
-		"cut off": {(*cluster.Node).Cut, (*cluster.Node).Heal},
-	} {
-		for name, leads := range map[string]func(context.Context) (*cluster.Node, error){"database": c.DatabaseLeader, "Vault": c.VaultLeader} {
-			before, err := leads(t.Context())
+	ofFiles := regexp.MustCompile(`(?m)^[^#;]*?(10\.0\.0\.\d+|[A-Z]+@|/etc/(penname|haproxy|vault\.d|pgbouncer)|/var/lib|/opt/|port 5432|port 8008)`)
+	seen := 0
+	for _, n := range c.nodes {
+		configs, err := filepath.Glob(filepath.Join(n.Dir, "config*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range configs {
+			text, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := fault.do(before); errors.Is(err, cluster.ErrNotIsolated) && !cluster.Inside() {
-				continue
-			} else if err != nil {
-				t.Fatal(err)
+			if left := ofFiles.Find(text); left != nil {
+				t.Errorf("%s: %q is left of the files", n.Name, left)
 			}
-			began := time.Now()
-			after := another(t, before, leads)
-			t.Logf("figure: %s leader %s: %s was %s, %s leads after %.1f s", name, what, before.Name, what, after.Name, time.Since(began).Seconds())
-			if err := fault.undo(before); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			seen++
 		}
 	}
-}
-
-// another returns who leads instead.
-func another(t *testing.T, before *cluster.Node, leads func(context.Context) (*cluster.Node, error)) *cluster.Node {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for {
-		once, done := context.WithTimeout(ctx, 5*time.Second)
-		after, err := leads(once)
-		done()
-		if err == nil && after != before {
-			return after
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatal("nobody else leads: ", err)
-		case <-time.After(100 * time.Millisecond):
-		}
+	if want := 3 + 3 + 1 + 3 + 1; seen != want {
+		t.Errorf("%d files, not %d", seen, want)
 	}
-}
-
-// again runs this test in namespaces of its own.
-func again(t *testing.T) {
-	cmd, err := cluster.Isolate(t.Context(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
+	haproxy, err := exec.LookPath("/usr/sbin/haproxy")
 	if err != nil {
-		t.Fatal(err)
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
 	}
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
-		t.Error(err)
+	if out, err := exec.Command(haproxy, "-c", "-f", filepath.Join(c.Node("haproxy").Dir, "config")).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
-
-var _ = exec.Command

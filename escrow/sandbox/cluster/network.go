@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -61,8 +60,7 @@ func (n *network) open(isolated bool) (err error) {
 		return ErrIsolation
 	}
 	n.ports = map[string]int{}
-	for range 50 {
-		n.part = 1 + rand.IntN(250)
+	for n.part = range 250 {
 		if n.lock, err = net.Listen("unix", "@penname-cluster-"+strconv.Itoa(n.part)); err == nil {
 			break
 		}

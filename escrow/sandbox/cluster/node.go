@@ -112,12 +112,14 @@ func (n *Node) Kill() {
 	if n.process == nil {
 		return
 	}
-	for range 200 {
-		if n.signal(syscall.SIGKILL) == 0 {
-			break
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = n.until(ctx, func(context.Context) error { // what is left then is beyond us
+		if n.signal(syscall.SIGKILL) > 0 {
+			return errEnded
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return nil
+	})
 	n.process.Ended(time.Second)
 }
 

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/big"
 	"net"
@@ -46,25 +47,25 @@ var machines = []struct {
 	{Postgres, "db-2", "10.0.0.12", []string{"5432", "8008"}},
 	{Postgres, "db-3", "10.0.0.13", []string{"5432", "8008"}},
 	{Pgbouncer, "pgbouncer", "10.0.0.10", []string{"6432"}},
-	{Issuing, "issuing-1", "10.0.0.11", []string{"8441"}},
-	{Issuing, "issuing-2", "10.0.0.12", []string{"8441"}},
-	{Disclosing, "disclosing-1", "10.0.0.21", []string{"8451"}},
-	{Disclosing, "disclosing-2", "10.0.0.22", []string{"8451"}},
-	{Keeping, "keeping-1", "10.0.0.21", []string{"8461"}},
-	{Keeping, "keeping-2", "10.0.0.22", []string{"8461"}},
+	{Issuing, "issuing-1", "10.0.0.11", []string{"8441", "9464"}},
+	{Issuing, "issuing-2", "10.0.0.12", []string{"8441", "9464"}},
+	{Disclosing, "disclosing-1", "10.0.0.21", []string{"8451", "9464"}},
+	{Disclosing, "disclosing-2", "10.0.0.22", []string{"8451", "9464"}},
+	{Keeping, "keeping-1", "10.0.0.21", []string{"8461", "9464"}},
+	{Keeping, "keeping-2", "10.0.0.22", []string{"8461", "9464"}},
 }
 
 // programs are where they are, and who runs PostgreSQL.
 type programs struct {
-	etcd, patroni, haproxy, pgbouncer, vault, escrowd string
-	postgres                                          string              // folder
-	as                                                *syscall.Credential // nil: ourselves
+	etcd, patroni, haproxy, pgbouncer, vault string
+	postgres                                 string              // folder
+	as                                       *syscall.Credential // nil: ourselves
 }
 
 func (c *Cluster) programs(ctx context.Context) (p programs, err error) {
 	path := strings.Split(os.Getenv("PATH"), ":")
-	find := func(name string, more ...string) string {
-		for _, dir := range append(more, append(path, "/usr/sbin", "/sbin")...) {
+	find := func(name string) string {
+		for _, dir := range append(path, "/usr/sbin", "/sbin") {
 			file := filepath.Join(dir, name)
 			if info, serr := os.Stat(file); serr == nil && info.Mode()&0o111 != 0 && !info.IsDir() {
 				return file
@@ -113,7 +114,7 @@ func (c *Cluster) lay(p programs) error {
 			if c.files.addresses = append(c.files.addresses, m.host+":"+ofFiles, here); i == 0 {
 				n.Address = here
 			}
-			if ofFiles == "8008" {
+			if ofFiles == "8008" || ofFiles == "9464" {
 				n.second = here
 			}
 		}
@@ -161,21 +162,20 @@ func (c *Cluster) furnish(n *Node, p programs) error {
 			return cmd, nil
 		}
 	}
-	get := func(address string, status ...int) func(context.Context) error {
-		return func(ctx context.Context) error { return c.answers(ctx, address, status...) }
+	get := func(address string) func(context.Context) error {
+		return func(ctx context.Context) error { return c.answers(ctx, address) }
 	}
 	connects := func(ctx context.Context) error { return c.connects(ctx, n.Address) }
 	var as *syscall.Credential
 	switch n.Kind {
 	case Etcd:
 		run(nil, p.etcd, "--config-file", config)
-		n.up = get("https://"+n.Address+"/health", http.StatusOK)
+		n.up = get("https://" + n.Address + "/health")
 	case Postgres:
 		as = p.as
 		run(as, p.patroni, config)
-		n.up = get("https://"+n.second+"/health", http.StatusOK)
+		n.up = get("https://" + n.second + "/health")
 	case Vault:
-		run(nil, p.vault, "server", "-config="+config)
 		n.up, n.open = connects, func(ctx context.Context) error { return c.openVault(ctx, n) }
 		config += ".hcl"
 		run(nil, p.vault, "server", "-config="+config)
@@ -239,9 +239,11 @@ func (c *Cluster) keyOf(n *Node, as *syscall.Credential) error {
 	if err != nil || as == nil {
 		return err
 	}
-	return filepath.WalkDir(n.Dir, func(name string, _ fs.DirEntry, err error) error {
-		return errors.Join(err, os.Chown(name, int(as.Uid), int(as.Gid)))
-	})
+	files, err := os.ReadDir(n.Dir)
+	for _, f := range files {
+		err = errors.Join(err, os.Chown(filepath.Join(n.Dir, f.Name()), int(as.Uid), int(as.Gid)))
+	}
+	return errors.Join(err, os.Chown(n.Dir, int(as.Uid), int(as.Gid)))
 }
 
 // openVault initialises the first Vault, and unseals each.
@@ -260,8 +262,8 @@ func (c *Cluster) openVault(ctx context.Context, n *Node) error {
 	return v.Stabilise(ctx, time.Second)
 }
 
-// answers asks for an address until it says one of these.
-func (c *Cluster) answers(ctx context.Context, address string, status ...int) error {
+// answers asks for an address, to which 200 has to be the answer.
+func (c *Cluster) answers(ctx context.Context, address string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
@@ -270,13 +272,12 @@ func (c *Cluster) answers(ctx context.Context, address string, status ...int) er
 	if err != nil {
 		return err
 	}
-	resp.Body.Close()
-	for _, s := range status {
-		if resp.StatusCode == s {
-			return nil
-		}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s says %d: %s", address, resp.StatusCode, text)
 	}
-	return fmt.Errorf("%s says %d", address, resp.StatusCode)
+	return err
 }
 
 func (c *Cluster) connects(ctx context.Context, address string) error {
@@ -329,5 +330,6 @@ func (c *Cluster) certify() error {
 	c.Certificate = pair
 	c.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.Authorities, Certificates: []tls.Certificate{pair}}, DisableKeepAlives: true}}
 	c.CAFile = filepath.Join(c.Dir, "ca.pem")
-	return errors.Join(os.WriteFile(c.CAFile, ca, 0o644), os.WriteFile(filepath.Join(c.Dir, "cluster.crt"), c.files.certificate, 0o644))
+	// Other users read both: PostgreSQL runs as one.
+	return errors.Join(os.WriteFile(c.CAFile, ca, 0o644), os.WriteFile(filepath.Join(c.Dir, "cluster.crt"), c.files.certificate, 0o644)) //nolint:gosec // certificates
 }

@@ -39,6 +39,7 @@ type Disk struct {
 	dead    bool   // the power is gone
 	gone    bool   // it was unmounted
 	full    bool   // no space is left
+	left    int    // calls that change something until the power goes; 0: no end
 	lies    bool   // syncs do nothing, and say that they did
 	failing string // the next sync of a file whose path has this in it fails; empty: none
 	failed  int    // syncs that did
@@ -113,6 +114,23 @@ func (d *Disk) Fill(full bool) { d.mu.Lock(); d.full = full; d.mu.Unlock() }
 
 // Lie lets every sync do nothing and say that it did: for controls.
 func (d *Disk) Lie() { d.mu.Lock(); d.lies = true; d.mu.Unlock() }
+
+// CutAfter cuts the power after so many more calls that change or sync something, so that
+// a test can be cut at each of them.
+func (d *Disk) CutAfter(calls int) { d.mu.Lock(); d.left = calls + 1; d.mu.Unlock() }
+
+// IsCut reports whether the power is gone.
+func (d *Disk) IsCut() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.dead }
+
+// counted is called with the lock by each call that changes or syncs something.
+func (d *Disk) counted() {
+	if d.left == 0 {
+		return
+	}
+	if d.left--; d.left == 0 {
+		d.dead = true
+	}
+}
 
 // Sync puts all on the disk that is not, as at an orderly end.
 func (d *Disk) Sync() {
@@ -278,6 +296,7 @@ func (c *content) truncate(size int64) error {
 
 // synced takes what a file has to be on the disk, and its name with it.
 func (d *Disk) synced(c *content, id uint64, path string) syscall.Errno {
+	d.counted()
 	if d.dead {
 		return syscall.EIO
 	}

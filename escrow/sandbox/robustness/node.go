@@ -38,6 +38,7 @@ func (n *node) changed(file uint64, done string, undo func() error) {
 func (n *node) locked(needs bool, do func() syscall.Errno) syscall.Errno {
 	n.disk.mu.Lock()
 	defer n.disk.mu.Unlock()
+	n.disk.counted()
 	switch {
 	case n.disk.dead:
 		return syscall.EIO
@@ -76,10 +77,12 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 
 // Open implements fs.NodeOpener.
 func (n *node) Open(_ context.Context, flags uint32) (fh fusefs.FileHandle, _ uint32, errno syscall.Errno) {
-	errno = n.locked(false, func() syscall.Errno {
-		fh, errno = n.disk.handle(n.path(), flags)
-		return errno
-	})
+	n.disk.mu.Lock()
+	defer n.disk.mu.Unlock()
+	if n.disk.dead {
+		return nil, 0, syscall.EIO
+	}
+	fh, errno = n.disk.handle(n.path(), flags)
 	return fh, 0, errno
 }
 
@@ -278,6 +281,7 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 func (h *handle) Write(_ context.Context, b []byte, off int64) (uint32, syscall.Errno) {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
+	h.disk.counted()
 	switch {
 	case h.disk.dead:
 		return 0, syscall.EIO

@@ -97,8 +97,8 @@ func longestRefusal(h []Operation, act Act, from, to time.Time) (longest time.Du
 	return longest
 }
 
-// Print writes what a run tells as lines for people.
-func (s Summary) Print(w io.Writer) {
+// PrintFaults writes a line for each fault, for people.
+func (s Summary) PrintFaults(w io.Writer) {
 	for _, f := range s.Faults {
 		var refused []string
 		for _, act := range Acts {
@@ -109,6 +109,11 @@ func (s Summary) Print(w io.Writer) {
 		fmt.Fprintf(w, "%s  %-34s %-14s mended after %4.1f s, all ready %4.1f s later; refused: %s\n", f.Made.UTC().Format(time.TimeOnly), f.Name, f.Node,
 			f.Mended.Sub(f.Made).Seconds(), f.Recovered.Sub(f.Mended).Seconds(), cmp.Or(strings.Join(refused, ", "), "nothing"))
 	}
+}
+
+// Print writes what a run tells, for people.
+func (s Summary) Print(w io.Writer) {
+	s.PrintFaults(w)
 	for _, act := range Acts {
 		if c, ok := s.Acts[act]; ok {
 			fmt.Fprintf(w, "%-9s %6d acknowledged %6d refused %6d unknown\n", act, c.Acknowledged, c.Refused, c.Unknown)

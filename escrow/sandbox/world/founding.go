@@ -38,15 +38,18 @@ type founding struct {
 	platforms  []registration
 	asked      map[string]bool // the ids of clients that are new, or asked for in another way than before
 	told       io.Writer
+	providers  []provider // of the identity of people, as a configuration has them
 }
 
 // found makes the world's service, and returns the listener that it is to serve.
 func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err error) {
-	if ln, f.Origin, err = f.listen("penname", o.Listen); err != nil {
+	if f.Cluster != nil {
+		f.Origin = f.Cluster.Origin
+	} else if ln, f.Origin, err = f.listen("penname", o.Listen); err != nil {
 		return nil, err
 	}
 	defer func(opened net.Listener) {
-		if err != nil {
+		if err != nil && opened != nil {
 			opened.Close() // the first error says more
 		}
 	}(ln)
@@ -72,13 +75,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 		}
 		f.platforms = append(f.platforms, p)
 	}
-	if err := f.startPostgres(ctx, o); err != nil {
-		return nil, err
-	}
-	if err := f.startKeyService(ctx, o); err != nil {
-		return nil, err
-	}
-	if err := f.openStores(ctx, o.Stores); err != nil {
+	if err := f.openParts(ctx, o); err != nil {
 		return nil, err
 	}
 	if err := f.startIdentityProviders(ctx, o); err != nil {
@@ -88,6 +85,9 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	b, err := f.makeRules(ctx, o.Rules)
 	if err != nil {
 		return nil, err
+	}
+	if f.Cluster != nil {
+		return nil, f.runOn(ctx)
 	}
 	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b, PerSender: o.PerSender,
 		Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping})
@@ -140,6 +140,20 @@ func (f *founding) changeRules(raw []byte, change func(*policy.Bundle)) ([]byte,
 		return nil, err
 	}
 	return raw, os.WriteFile(f.Path("bundle.json"), raw, 0o600)
+}
+
+// openParts starts what the service stands on, and opens it.
+func (f *founding) openParts(ctx context.Context, o Options) error {
+	if f.Cluster != nil {
+		return f.prepare(ctx, o)
+	}
+	if err := f.startPostgres(ctx, o); err != nil {
+		return err
+	}
+	if err := f.startKeyService(ctx, o); err != nil {
+		return err
+	}
+	return f.openStores(ctx, o.Stores)
 }
 
 func (f *founding) startPostgres(ctx context.Context, o Options) (err error) {
@@ -221,7 +235,11 @@ func (f *founding) startKeyService(ctx context.Context, o Options) error {
 }
 
 func (w *World) vaultAdmin() vault.Admin {
-	return vault.Admin{Address: w.Vault.Address, Token: w.Vault.RootToken}
+	a := vault.Admin{Address: w.Vault.Address, Token: w.Vault.RootToken}
+	if w.Cluster != nil {
+		a.CAFile = w.Cluster.CAFile
+	}
+	return a
 }
 
 // OpenVault logs every side in to the world's Vault, each with a secret id of
@@ -277,13 +295,16 @@ func (f *founding) startIdentityProviders(ctx context.Context, o Options) (err e
 	return err
 }
 
+// provider is an identity provider as it is named to the service.
+type provider struct{ id, name, issuer, client, secret string }
+
 func (f *founding) startIdentityProvider(ctx context.Context, id, name string, people []sandbox.Person) (issuer string, err error) {
 	client := sandbox.Client{ID: "penname", Secret: f.secret("identity provider " + id), RedirectURI: f.Origin + person.CallbackPath(id)}
 	issuer, err = f.serveAs("identity provider "+id, func(origin string) (http.Handler, error) {
 		return sandbox.NewProvider(origin, client, people, f.Clock.Now).Handler(), nil
 	})
-	if err != nil {
-		return "", err
+	if f.providers = append(f.providers, provider{id, name, issuer, client.ID, client.Secret}); err != nil || f.Cluster != nil {
+		return issuer, err
 	}
 	party, err := identity.NewRelyingParty(ctx, identity.Provider{
 		Issuer: issuer, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,

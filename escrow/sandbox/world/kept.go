@@ -126,7 +126,7 @@ func (w *World) listen(name, address string) (net.Listener, string, error) {
 		}
 		address = before
 	}
-	ln, origin, err := listen(address)
+	ln, origin, err := w.listenAt(address)
 	if err != nil && known {
 		return nil, "", sandbox.ErrAddressTaken.Because(errors.Unwrap(err))
 	}
@@ -138,7 +138,7 @@ func (w *World) listen(name, address string) (net.Listener, string, error) {
 
 // serveAs is serve for somebody whose address is kept.
 func (w *World) serveAs(name string, h func(origin string) (http.Handler, error)) (string, error) {
-	ln, origin, err := w.listen(name, "127.0.0.1:0")
+	ln, origin, err := w.listen(name, w.here())
 	if err != nil {
 		return "", err
 	}

@@ -107,6 +107,9 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 			return err
 		}
 	}
+	if f.Service == nil { // its processes publish and load by themselves
+		return nil
+	}
 	return errors.Join(f.Service.Publish(ctx), f.Service.LoadPlatforms(ctx))
 }
 

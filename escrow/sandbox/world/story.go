@@ -294,6 +294,9 @@ func (s *Story) tamper(ctx context.Context) error {
 }
 
 func (s *Story) notify(ctx context.Context) error {
+	if s.Cluster != nil {
+		return s.liftSecrecy(ctx)
+	}
 	if err := s.troll.Open(ctx, s.Origin+"/me"); err != nil {
 		return err
 	}
@@ -307,9 +310,14 @@ func (s *Story) notify(ctx context.Context) error {
 	if err := s.Service.FollowRules(ctx); err != nil {
 		return err
 	}
-	if err := s.troll.Enrol(ctx, s.Origin, s.Author.Name); err != nil {
+	if err := s.comesBack(ctx, s.troll, s.Author.Name); err != nil {
 		return err
 	}
+	return s.told()
+}
+
+// told: the troll's page says who opened his name.
+func (s *Story) told() error {
 	if err := s.troll.Shows(http.StatusOK, "Your pen name on Town Square was opened"); err != nil {
 		return err
 	}
@@ -319,8 +327,17 @@ func (s *Story) notify(ctx context.Context) error {
 	return s.troll.Shows(http.StatusOK, "Thornley Police")
 }
 
+// comesBack shows a person their page. Who was here months ago is signed out, and proves
+// who they are again.
+func (s *Story) comesBack(ctx context.Context, b *Browser, name string) error {
+	if s.Cluster != nil {
+		return b.Open(ctx, s.Origin+"/me")
+	}
+	return b.Enrol(ctx, s.Origin, name)
+}
+
 func (s *Story) notMe(ctx context.Context) error {
-	if err := s.jo.Enrol(ctx, s.Origin, sandbox.People()[0].Name); err != nil {
+	if err := s.comesBack(ctx, s.jo, sandbox.People()[0].Name); err != nil {
 		return err
 	}
 	if err := s.jo.Shows(http.StatusOK, "No served notice concerns you"); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/sandbox/cluster"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
 )
@@ -34,7 +35,8 @@ type World struct {
 	SecondIdentity string // of another one, which knows the same people
 	Town           *Platform
 	School         *Platform
-	Service        *service.Service
+	Service        *service.Service // nil on a cluster, where it is processes
+	Cluster        *cluster.Cluster // nil: the service is in this process
 
 	KeyService string // which one holds the first halves, for people
 	Postgres   *sandbox.Postgres
@@ -72,6 +74,7 @@ type Options struct {
 	Stores   postgres.Options  // how the sides open it
 	People   []sandbox.Person  // of the identity provider; nil for the sandbox's
 	Behind   time.Duration     // how far the clock is behind when it starts
+	Cluster  *cluster.Cluster  // what the service runs on, in processes of its own; whoever started it stops it. Listen, Vault, Server and Behind do not count then
 	Keep     string            // folder that stays, with all that the next world in it needs to be this one; empty: a temporary one
 	Clients  []Client          // platforms besides the world's own
 
@@ -131,6 +134,9 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 		return nil, err
 	}
 	w := &World{programs: programs, Clock: &Clock{}, edited: map[string]bool{}, Witnesses: map[string]*Outage{}, Log: service.NewLog(o.Log, slog.LevelInfo)}
+	if w.Cluster = o.Cluster; w.Cluster != nil {
+		w.onClose(trust(w.Cluster))
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
 	w.group, run = errgroup.WithContext(run)
@@ -145,7 +151,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	if err := w.openDir(o); err != nil {
 		return nil, err
 	}
-	if !w.Resumed {
+	if !w.Resumed && w.Cluster == nil {
 		w.Clock.Advance(-o.Behind)
 	}
 	f := &founding{World: w, told: o.Progress}
@@ -153,14 +159,18 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	if err != nil {
 		return nil, err
 	}
-	w.group.Go(func() error { return w.Service.Run(run, ln, service.Machine{}) })
+	if w.Service != nil {
+		w.group.Go(func() error { return w.Service.Run(run, ln, service.Machine{}) })
+	}
 	for _, p := range []*Platform{w.Town, w.School} {
 		if err := p.Connect(ctx, w.secret(p.ID)); err != nil {
 			return nil, err
 		}
 	}
-	if err := f.openRegistry(ctx); err != nil {
-		return nil, err
+	if w.Service != nil {
+		if err := f.openRegistry(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return w, w.save()
 }
@@ -180,7 +190,7 @@ func (w *World) onClose(f func() error) { w.closers = append(w.closers, f) }
 // serve runs a handler of the world's surroundings on a loopback port, and
 // returns its origin. h is made once the origin is known.
 func (w *World) serve(h func(origin string) (http.Handler, error)) (origin string, err error) {
-	ln, origin, err := listen("127.0.0.1:0")
+	ln, origin, err := w.listenAt(w.here())
 	if err != nil {
 		return "", err
 	}
@@ -193,16 +203,31 @@ func (w *World) serveOn(ln net.Listener, origin string, h func(origin string) (h
 		ln.Close() // the first error says more
 		return err
 	}
+	if w.Cluster != nil {
+		ln = w.secure(ln)
+	}
 	w.serving(ln, handler)
 	return nil
 }
 
-func listen(address string) (net.Listener, string, error) {
+func (w *World) listenAt(address string) (net.Listener, string, error) {
 	ln, err := service.Listen(address)
 	if err != nil {
 		return nil, "", err
 	}
-	return ln, "http://" + ln.Addr().String(), nil
+	scheme := "http://"
+	if w.Cluster != nil {
+		scheme = "https://"
+	}
+	return ln, scheme + ln.Addr().String(), nil
+}
+
+// here is where this process serves: with a port from the system.
+func (w *World) here() string {
+	if w.Cluster != nil {
+		return net.JoinHostPort(w.Cluster.Host, "0")
+	}
+	return "127.0.0.1:0"
 }
 
 // Path is a file below Dir.
