@@ -13,11 +13,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/escrow/translog"
 )
@@ -110,26 +112,7 @@ func TestFoundN2AnOlderDumpOnANewServer(t *testing.T) {
 
 	// N08: nobody's half of that day opens that is of the group of who was erased, and all
 	// others do; it is said, and stops no rotation.
-	lost := 0
-	for _, r := range before {
-		group, _ := keep.GroupOf(r.FirstHalf)
-		oldest, _, err := k.Keys.Versions(ctx, group)
-		must(err)
-		if group == 0 {
-			t.Error("somebody enrolled into no group")
-		}
-		var want error
-		if oldest > 1 {
-			want = keep.ErrArchived
-			lost++
-		}
-		if _, err := escrowtest.UnwrapHalf(ctx, d.Keys, r.Label, r.FirstHalf); !errors.Is(err, want) {
-			t.Errorf("a record of group %d, whose oldest version is %d: %v", group, oldest, err)
-		}
-	}
-	if lost == 0 {
-		t.Error("no record is lost, nor who was erased")
-	}
+	openOfOtherGroups(t, before, d.Keys, k.Keys)
 	if _, err := keep.Openable(ctx, k.Keys, k.Store.Groups, k.Store.Below, 0); !errors.Is(err, keep.ErrUnopenable) {
 		t.Errorf("nobody is told: %v", err)
 	}
@@ -137,6 +120,30 @@ func TestFoundN2AnOlderDumpOnANewServer(t *testing.T) {
 	_, err = k.Keeper(tb.Clock.Now, nil).Rotate(ctx)
 	must(err)
 	operate("that a restored backup did not have", "log", "check", "--database-file", disclosing)
+}
+
+// openOfOtherGroups: those of the records open of whose group no version was destroyed.
+func openOfOtherGroups(t *testing.T, records []seal.Record, opening disclose.Keys, versions keep.Versions) {
+	t.Helper()
+	lost := 0
+	for _, r := range records {
+		group, _ := keep.GroupOf(r.FirstHalf)
+		oldest, _, err := versions.Versions(t.Context(), group)
+		if err != nil || group == 0 {
+			t.Errorf("group %d: %v", group, err)
+		}
+		var want error
+		if oldest > 1 {
+			want = keep.ErrArchived
+			lost++
+		}
+		if _, err := escrowtest.UnwrapHalf(t.Context(), opening, r.Label, r.FirstHalf); !errors.Is(err, want) {
+			t.Errorf("a record of group %d, whose oldest version is %d: %v", group, oldest, err)
+		}
+	}
+	if lost == 0 {
+		t.Error("no record is lost, nor who was erased")
+	}
 }
 
 // TestFoundN2AnOlderSnapshotAlone: Vault was lost, and of its snapshots only one from
