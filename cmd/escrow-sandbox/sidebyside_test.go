@@ -220,12 +220,15 @@ func newReplica(t *testing.T, w *world.World, program string) *replica {
 		}
 	}
 	read := make(chan struct{})
-	go func() { io.Copy(io.Discard, errs); close(read) }() //nolint:errcheck // ends with the process
+	go func() { io.Copy(&said, errs); close(read) }() //nolint:errcheck // ends with the process
 	r.stop = sync.OnceFunc(func() {
 		cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // Wait says it
 		<-read
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(said.String())
 		}
 	})
 	t.Cleanup(r.stop)

@@ -153,37 +153,37 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON notes (day);
 	}
 }
 
-// From the last release's schema, killed at whatever command and run again, two at once: it
-// ends as if it had run once. Meanwhile every table is written to as services do.
+// From the last release's schema, killed at its first, its last and other commands and run
+// again, two at once: it ends as if it had run once. Meanwhile every table is written to as services do.
 func TestMigrationFromTheLastRelease(t *testing.T) {
 	const released = 27
 	template := emptyDatabase(t)
 	migrateTo(t, template, released)
 	copied := func() string { return emptyDatabase(t, "TEMPLATE", strings.TrimPrefix(pathOf(template), "/")) }
 
-	once := copied()
-	stop := useAll(t, once)
-	if err := Migrate(t.Context(), once); err != nil {
-		t.Fatal(err, cause(err))
-	}
-	stop()
-	issuing(t, once, Options{})
-	want := schemaOf(t, once)
-	for n := 1; ; n++ {
+	// killedAt is a database in which the migration's nth command kills it; 0: none does.
+	killedAt := func(n int64) string {
 		admin := copied()
 		sql(t, admin, fmt.Sprintf(`CREATE SEQUENCE public.commands; GRANT ALL ON public.commands TO PUBLIC; GRANT ALL ON SCHEMA public TO PUBLIC;
 			CREATE FUNCTION public.kill() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF tg_tag NOT IN ('GRANT', 'REVOKE') AND nextval('public.commands') = %d THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
 			END $$;
 			CREATE EVENT TRIGGER kill ON ddl_command_end EXECUTE FUNCTION public.kill()`, n))
-		err := Migrate(t.Context(), admin)
-		if err == nil {
-			if n == 1 {
-				t.Error("it was never killed")
-			}
-			break
-		}
-		wantErr(t, "killed", err, ErrMigrate)
+		return admin
+	}
+	once := killedAt(0)
+	stop := useAll(t, once)
+	if err := Migrate(t.Context(), once); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	stop()
+	issuing(t, once, Options{})
+	want, commands := schemaOf(t, once), value[int64](t, once, `SELECT last_value FROM public.commands`)
+	const kills = 4
+	for i := range int64(kills) {
+		n := 1 + i*(commands-1)/(kills-1)
+		admin := killedAt(n)
+		wantErr(t, fmt.Sprintf("killed at command %d", n), Migrate(t.Context(), admin), ErrMigrate)
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() {
@@ -194,7 +194,7 @@ func TestMigrationFromTheLastRelease(t *testing.T) {
 		}
 		wg.Wait()
 		if have := schemaOf(t, admin); have != want {
-			t.Errorf("killed at command %d, it made another schema:\n%s", n, have)
+			t.Errorf("killed at command %d of %d, it made another schema:\n%s", n, commands, have)
 		}
 	}
 }
