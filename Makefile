@@ -8,7 +8,7 @@ LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 NODE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penname/node-22
 export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 
-.PHONY: demo test clients check bench growth build setup
+.PHONY: demo test soak clients check bench growth build setup
 
 # make demo          start the sandbox, play the story, stay up
 # make demo ONCE=1   exit after the story: 0 only if every step held
@@ -24,6 +24,15 @@ test: setup
 	$(GO) test -timeout 30m ./... ./.ci/figures
 	CGO_ENABLED=1 $(GO) test -tags pkcs11 ./escrow/pkcs11
 	cd deploy/prometheus && $(GO) test ./...
+
+# Clients do everything on a cluster for an hour while its parts are killed, frozen and cut
+# off, and what they saw is compared with what is there.
+# make soak SOAK=10m SEED=1   that long, and the faults of a run before, in their order
+# make soak JSON=1            ends with one object
+soak: setup
+	@json=$$(mktemp) && trap "rm -f $$json" EXIT && \
+	PENNAME_SOAK=$(or $(SOAK),1h) PENNAME_SEED=$(SEED) PENNAME_SOAK_JSON=$$json $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/escrow-sandbox $(if $(JSON),>&2) || failed=1; \
+	$(if $(JSON),cat $$json;) test -z "$$failed"
 
 # Signs in with each OpenID Connect client in README's table, as its own documentation sets
 # it up; installs them. UPDATE=1 writes the table.

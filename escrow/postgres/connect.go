@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -53,7 +54,8 @@ func causeOfConnect(err error) error {
 		return ErrPassword
 	case "3D000": // invalid_catalog_name
 		return ErrNoDatabase
-	case "08P01": // protocol_violation: it knows no such setting of a session
+	case "08P01", // protocol_violation: it knows no such setting of a session
+		"26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement: the session is shared
 		return ErrPooler
 	}
 	return nil
@@ -70,9 +72,26 @@ func atStart(err error) error {
 	return err
 }
 
-// Ready returns nil if the database answers, and takes writes; else a refusal,
-// within seconds.
+// Ready returns nil if the database answers, and takes writes, and a standby that it waits
+// for confirms them; else a refusal, within seconds.
 func (d *db) Ready(ctx context.Context) error {
+	if err := d.answers(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, standbyTime)
+	defer cancel()
+	if err := d.confirm(ctx); errors.Is(err, ErrUnavailable) { // who answered a moment ago waits for somebody
+		return ErrNoStandby.Because(err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// standbyTime is how long a standby may take: a request would have waited a little longer.
+const standbyTime = 3 * time.Second
+
+func (d *db) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.wait)
 	defer cancel()
 	conn, err := d.acquire(ctx)

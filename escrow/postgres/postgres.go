@@ -89,6 +89,8 @@ var (
 var (
 	ErrUnavailable = refusal.New(refusal.Unavailable, "database.unavailable",
 		"the database gave no answer: nothing was disclosed, try again")
+	ErrNoStandby = refusal.New(refusal.Unavailable, "database.no_standby",
+		"no standby confirms what the database stores: nothing is acknowledged or disclosed until one does. Look which machine of the database is away, or cannot follow")
 	ErrBusy = refusal.New(refusal.Unavailable, "database.busy",
 		"the database is busy: nothing was stored, try again later")
 	ErrUnknown = refusal.New(refusal.Unavailable, "database.outcome_unknown",
@@ -220,6 +222,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	for name, value := range map[string]string{
 		"search_path": schema, "application_name": role, "timezone": "UTC",
 		"lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
+		"jit": "off", // it compiles for a second what takes a millisecond, once a table is large
 	} {
 		c.RuntimeParams[name] = value
 	}
@@ -238,7 +241,10 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 		barriers: &coalesce.Group[struct{}, struct{}]{}, build: own, looked: &atomic.Pointer[time.Time]{}}
 	d.barriers.Send, d.barriers.Most = d.emit, d.commit
 	began := time.Now()
-	if err := d.check(ctx, role); err != nil {
+	if err = d.check(ctx, role); err == nil && o.ChecksOnly { // serving begins without a standby, and waits for it
+		err = d.Ready(ctx)
+	}
+	if err != nil {
 		pool.Close()
 		return db{}, err
 	}

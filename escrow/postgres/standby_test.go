@@ -388,3 +388,31 @@ func TestFoundB1NoSettingUndoesTheWait(t *testing.T) {
 		}
 	}
 }
+
+// A side without a standby answers nobody, and says so: that the server itself answers is no
+// comfort.
+func TestReadyNamesTheStandbyThatIsAway(t *testing.T) {
+	p := newPair(t)
+	ready := map[string]interface{ Ready(context.Context) error }{"issuing": p.issuing, "disclosing": p.disclosing, "keeping": p.keeping}
+	for side, s := range ready {
+		if err := s.Ready(t.Context()); err != nil {
+			t.Errorf("%s: %v: %v", side, err, cause(err))
+		}
+	}
+	p.Cut()
+	for side, s := range ready {
+		if err := s.Ready(t.Context()); !errors.Is(err, ErrNoStandby) {
+			t.Errorf("%s, with the standby cut off: %v: %v", side, err, cause(err))
+		}
+	}
+	dsn := as(t, p.admin, "penname_disclosing")
+	if _, err := OpenDisclosing(t.Context(), dsn, Options{Dial: p.dial, ChecksOnly: true, Commit: 300 * time.Millisecond}); !errors.Is(err, ErrNoStandby) {
+		t.Errorf("a check: %v: %v", err, cause(err))
+	}
+	p.back(t)
+	for side, s := range ready {
+		if err := s.Ready(t.Context()); err != nil {
+			t.Errorf("%s, with the standby back: %v: %v", side, err, cause(err))
+		}
+	}
+}

@@ -740,16 +740,18 @@ func TestApplyStoresAllOrNothing(t *testing.T) {
 	}
 }
 
-// F27: the last approval, many times at once.
+// F27: the last approval, many times at once, by two processes.
 func TestF27QuorumIsReachedExactlyOnce(t *testing.T) {
-	d := disclosing(t, database(t), Options{})
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	processes := []*Disclosing{d, disclosing(t, admin, Options{})}
 	c := file(t, d, 2)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	authorised := 0
 	for i := range 12 {
 		wg.Go(func() {
-			got, err := d.Cases.Apply(t.Context(), c.ID, func(c disclose.Case) (disclose.Change, error) {
+			got, err := processes[i%2].Cases.Apply(t.Context(), c.ID, func(c disclose.Case) (disclose.Change, error) {
 				if c.State != disclose.Recorded {
 					return disclose.Change{}, disclose.ErrCaseClosed
 				}
@@ -774,9 +776,11 @@ func TestF27QuorumIsReachedExactlyOnce(t *testing.T) {
 	consistent(t, d)
 }
 
-// F26: one warrant filed on many nodes at once.
+// F26: one warrant filed many times at once, by two processes.
 func TestF26OneWarrantIsOneCase(t *testing.T) {
-	d := disclosing(t, database(t), Options{})
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	processes := []*Disclosing{d, disclosing(t, admin, Options{})}
 	c, leaf := newCase(2)
 	var wg sync.WaitGroup
 	ids := make([]string, 12)
@@ -784,7 +788,7 @@ func TestF26OneWarrantIsOneCase(t *testing.T) {
 		wg.Go(func() {
 			mine := c
 			mine.ID = seal.NewLabel()
-			got, err := d.Cases.File(t.Context(), mine, leaf)
+			got, err := processes[i%2].Cases.File(t.Context(), mine, leaf)
 			if err != nil {
 				t.Error(err)
 			}

@@ -142,7 +142,43 @@ func TestR03Rebinding(t *testing.T) {
 	}
 }
 
-// fakeDNS returns a resolver that gives every name the next answer (RFC 1035, 4.1).
+// TestF32NamesThatResolveToNothing: the name of the identity provider is gone, from the
+// beginning or between two requests. Nobody is proved then, and it is said that it may come
+// back.
+func TestF32NamesThatResolveToNothing(t *testing.T) {
+	op := newOP(t)
+	_, port, err := net.SplitHostPort(op.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := "http://gone.test:" + port
+	op.Config.SetKeepAlivesEnabled(false) // every request is dialled anew
+	op.discovery = func(m map[string]any) {
+		for name, v := range m {
+			if s, ok := v.(string); ok {
+				m[name] = strings.Replace(s, op.URL, issuer, 1)
+			}
+		}
+	}
+	for _, there := range []int64{0, 1} { // requests for which it is there
+		var asked atomic.Int64
+		p := op.provider()
+		p.Issuer = issuer
+		_, err = newRelyingParty(t.Context(), p, op.now, limits{timeout: 2 * time.Second, body: defaultLimits.body}, fakeDNS(t, func() [4]byte {
+			if asked.Add(1) <= there {
+				return [4]byte{127, 0, 0, 1}
+			}
+			return [4]byte{}
+		}))
+		refused(t, Identity{}, err, ErrUnavailable)
+		if asked.Load() <= there || op.jwksHits.Load() != 0 {
+			t.Errorf("%d names asked, %d keys fetched", asked.Load(), op.jwksHits.Load())
+		}
+	}
+}
+
+// fakeDNS returns a resolver that gives every name the next answer (RFC 1035, 4.1); an empty
+// one says that there is no such name.
 func fakeDNS(t *testing.T, answer func() [4]byte) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -164,10 +200,13 @@ func fakeDNS(t *testing.T, answer func() [4]byte) *net.Resolver {
 			question := buf[12 : end+5]
 			reply := append([]byte{buf[0], buf[1], 0x84, 0, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
 			if binary.BigEndian.Uint16(question[len(question)-4:]) == 1 { // A
-				reply[7] = 1
-				reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
-				ip := answer()
-				reply = append(reply, ip[:]...)
+				if ip := answer(); ip == [4]byte{} {
+					reply[3] = 3 // there is no such name
+				} else {
+					reply[7] = 1
+					reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
+					reply = append(reply, ip[:]...)
+				}
 			}
 			if _, err := conn.WriteTo(reply, from); err != nil {
 				return

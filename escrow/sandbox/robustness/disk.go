@@ -80,9 +80,6 @@ func Mount(folder, dir string) (*Disk, error) {
 		return nil, err
 	}
 	data := root.(*fusefs.LoopbackNode).RootData
-	data.NewNode = func(*fusefs.LoopbackRoot, *fusefs.Inode, string, *syscall.Stat_t) fusefs.InodeEmbedder {
-		return &node{LoopbackNode: fusefs.LoopbackNode{RootData: data}, disk: d}
-	}
 	top := &node{LoopbackNode: fusefs.LoopbackNode{RootData: data}, disk: d}
 	data.RootNode = top
 	second := time.Second
@@ -183,11 +180,13 @@ func (d *Disk) Lose(chance *rand.Rand) (pages, changes int, err error) {
 
 // unmount waits for those that end: a process that was killed closes its files then.
 func (d *Disk) unmount() (err error) {
+	every := time.NewTicker(50 * time.Millisecond)
+	defer every.Stop()
 	for range 100 {
 		if err = d.server.Unmount(); err == nil {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-every.C
 	}
 	return err
 }
@@ -251,7 +250,7 @@ func (d *Disk) release(c *content, id uint64) {
 	if c.opens--; c.opens > 0 || len(c.dirty)+len(c.lost) > 0 || err != nil || info.Size() != c.size {
 		return
 	}
-	c.file.Close() //nolint:errcheck // nothing is written by it that is not
+	c.file.Close()
 	delete(d.files, id)
 }
 
@@ -330,7 +329,7 @@ func (d *Disk) commit(asked func(change) bool) {
 		}
 		for _, ch := range d.journal[:i+1] {
 			if ch.done != "" {
-				os.Remove(ch.done) //nolint:errcheck // it is in nobody's way
+				os.Remove(ch.done)
 			}
 		}
 		d.journal = slices.Clone(d.journal[i+1:])

@@ -21,6 +21,11 @@ type node struct {
 	disk *Disk
 }
 
+// WrapChild implements fs.NodeWrapChilder.
+func (n *node) WrapChild(context.Context, fusefs.InodeEmbedder) fusefs.InodeEmbedder {
+	return &node{LoopbackNode: fusefs.LoopbackNode{RootData: n.RootData}, disk: n.disk}
+}
+
 func (n *node) path(name ...string) string {
 	return filepath.Join(append([]string{n.disk.folder, n.Path(n.Root())}, name...)...)
 }
@@ -65,7 +70,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		if child, f, _, errno = n.LoopbackNode.Create(ctx, name, flags&^syscall.O_TRUNC, mode, out); errno != 0 {
 			return errno
 		}
-		f.(fusefs.FileReleaser).Release(ctx)
+		f.(fusefs.FileReleaser).Release(ctx) //nolint:errcheck // ours is opened in its place
 		if isNew {
 			n.named(name, os.Remove)
 		}
@@ -292,7 +297,7 @@ func (h *handle) Write(_ context.Context, b []byte, off int64) (uint32, syscall.
 		return 0, fusefs.ToErrno(err)
 	}
 	n, err := h.content.file.WriteAt(b, off)
-	return uint32(n), fusefs.ToErrno(err) //nolint:gosec // not more than a request
+	return uint32(n), fusefs.ToErrno(err)
 }
 
 // Fsync implements fs.FileFsyncer.

@@ -19,7 +19,8 @@ type Fault struct {
 	Recovered time.Time `json:"recovered"` // every part said so
 
 	// Refused is for how many seconds no such act succeeded while some were tried: from
-	// the first that failed to the first answer after it. Acts of which none failed have none.
+	// the first that failed to the first answer after it, or to the next fault. Acts of which
+	// none failed have none.
 	Refused map[Act]float64 `json:"refused_seconds"`
 }
 
@@ -75,8 +76,8 @@ func Summarise(h []Operation, faults []Fault) (s Summary) {
 	return s
 }
 
-// longestRefusal is the longest time in which an act failed and did not succeed, of
-// those that began to fail between two times.
+// longestRefusal is the longest time between two times in which an act failed and did not
+// succeed.
 func longestRefusal(h []Operation, act Act, from, to time.Time) (longest time.Duration) {
 	ops := slices.DeleteFunc(slices.Clone(h), func(op Operation) bool { return op.Act != act || op.Outcome == Refused || op.Returned.Before(from) })
 	slices.SortFunc(ops, func(a, b Operation) int { return a.Returned.Compare(b.Returned) })
@@ -84,7 +85,7 @@ func longestRefusal(h []Operation, act Act, from, to time.Time) (longest time.Du
 	for _, op := range ops {
 		switch {
 		case op.Outcome == OK && !failing.IsZero():
-			longest = max(longest, op.Returned.Sub(failing))
+			longest = max(longest, earliest(op.Returned, to).Sub(failing))
 			failing = time.Time{}
 		case op.Outcome != OK && failing.IsZero() && op.Invoked.Before(to):
 			failing = latest(op.Invoked, from)
@@ -92,9 +93,16 @@ func longestRefusal(h []Operation, act Act, from, to time.Time) (longest time.Du
 		last = op.Returned
 	}
 	if !failing.IsZero() { // it never succeeded again
-		longest = max(longest, last.Sub(failing))
+		longest = max(longest, earliest(last, to).Sub(failing))
 	}
 	return longest
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // PrintFaults writes a line for each fault, for people.
