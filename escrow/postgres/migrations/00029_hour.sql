@@ -8,24 +8,60 @@
 -- keys, some at a time. fresh is until when: the end of the day on which a row was written,
 -- or of the hour where the row says the hour; NULL: it is done. So neither tells more than
 -- that. Rows of before are mixed already, see freshen below.
-ALTER TABLE records ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE persons ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE pseudonyms ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE handles ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE notes ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE erasures ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE reviews ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE sessions ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE claims ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE claim_counts ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE claims_told ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE addresses ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE mails ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE notice_codes ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE objections ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day';
-ALTER TABLE openid_rows ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('hour', now(), 'UTC') + interval '1 hour';
-ALTER TABLE openid_used ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('hour', now(), 'UTC') + interval '1 hour';
-ALTER TABLE openid_entries ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('hour', now(), 'UTC') + interval '1 hour';
+ALTER TABLE records ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS records_fresh_check, ADD CONSTRAINT records_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE persons ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS persons_fresh_check, ADD CONSTRAINT persons_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE pseudonyms ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS pseudonyms_fresh_check, ADD CONSTRAINT pseudonyms_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE handles ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS handles_fresh_check, ADD CONSTRAINT handles_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE notes ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS notes_fresh_check, ADD CONSTRAINT notes_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE erasures ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS erasures_fresh_check, ADD CONSTRAINT erasures_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE reviews ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS reviews_fresh_check, ADD CONSTRAINT reviews_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE sessions ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS sessions_fresh_check, ADD CONSTRAINT sessions_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE claims ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS claims_fresh_check, ADD CONSTRAINT claims_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE claim_counts ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS claim_counts_fresh_check, ADD CONSTRAINT claim_counts_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE claims_told ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS claims_told_fresh_check, ADD CONSTRAINT claims_told_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE addresses ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS addresses_fresh_check, ADD CONSTRAINT addresses_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE mails ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS mails_fresh_check, ADD CONSTRAINT mails_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE notice_codes ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS notice_codes_fresh_check, ADD CONSTRAINT notice_codes_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE objections ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
+  DROP CONSTRAINT IF EXISTS objections_fresh_check, ADD CONSTRAINT objections_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE openid_rows ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('hour', now(), 'UTC') + interval '1 hour',
+  DROP CONSTRAINT IF EXISTS openid_rows_fresh_check, ADD CONSTRAINT openid_rows_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE openid_used ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('hour', now(), 'UTC') + interval '1 hour',
+  DROP CONSTRAINT IF EXISTS openid_used_fresh_check, ADD CONSTRAINT openid_used_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE openid_entries ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('hour', now(), 'UTC') + interval '1 hour',
+  DROP CONSTRAINT IF EXISTS openid_entries_fresh_check, ADD CONSTRAINT openid_entries_fresh_check CHECK (isfinite(fresh)) NOT VALID;
+ALTER TABLE records VALIDATE CONSTRAINT records_fresh_check;
+ALTER TABLE persons VALIDATE CONSTRAINT persons_fresh_check;
+ALTER TABLE pseudonyms VALIDATE CONSTRAINT pseudonyms_fresh_check;
+ALTER TABLE handles VALIDATE CONSTRAINT handles_fresh_check;
+ALTER TABLE notes VALIDATE CONSTRAINT notes_fresh_check;
+ALTER TABLE erasures VALIDATE CONSTRAINT erasures_fresh_check;
+ALTER TABLE reviews VALIDATE CONSTRAINT reviews_fresh_check;
+ALTER TABLE sessions VALIDATE CONSTRAINT sessions_fresh_check;
+ALTER TABLE claims VALIDATE CONSTRAINT claims_fresh_check;
+ALTER TABLE claim_counts VALIDATE CONSTRAINT claim_counts_fresh_check;
+ALTER TABLE claims_told VALIDATE CONSTRAINT claims_told_fresh_check;
+ALTER TABLE addresses VALIDATE CONSTRAINT addresses_fresh_check;
+ALTER TABLE mails VALIDATE CONSTRAINT mails_fresh_check;
+ALTER TABLE notice_codes VALIDATE CONSTRAINT notice_codes_fresh_check;
+ALTER TABLE objections VALIDATE CONSTRAINT objections_fresh_check;
+ALTER TABLE openid_rows VALIDATE CONSTRAINT openid_rows_fresh_check;
+ALTER TABLE openid_used VALIDATE CONSTRAINT openid_used_fresh_check;
+ALTER TABLE openid_entries VALIDATE CONSTRAINT openid_entries_fresh_check;
 
 -- Old versions of rows tell an order to who reads the files. Nothing is cut off at a file's
 -- end: that locks the table.
@@ -237,7 +273,7 @@ DROP PROCEDURE freshen;
 -- When a pass over all rows that are fresh began last, whichever process does it.
 CREATE TABLE IF NOT EXISTS passes (
   one   boolean PRIMARY KEY DEFAULT true CHECK (one),
-  began timestamptz NOT NULL
+  began timestamptz NOT NULL CHECK (isfinite(began))
 );
 
 -- Programs of before call these. mix_some does their work.
