@@ -18,6 +18,8 @@ var onCluster = []struct {
 }{
 	{"Story", storyOnCluster},
 	{"Robust", robustOnCluster},
+	{"Pooler", poolerOnCluster},
+	{"Doubt", doubtOnCluster},
 }
 
 // TestCluster starts a whole cluster once, and a world on it. Root gives each node a

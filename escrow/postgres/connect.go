@@ -54,7 +54,8 @@ func causeOfConnect(err error) error {
 		return ErrPassword
 	case "3D000": // invalid_catalog_name
 		return ErrNoDatabase
-	case "08P01": // protocol_violation: it knows no such setting of a session
+	case "08P01", // protocol_violation: it knows no such setting of a session
+		"26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement: the session is shared
 		return ErrPooler
 	}
 	return nil

@@ -207,6 +207,7 @@ func TestFoundL1EachCauseHasItsCode(t *testing.T) {
 		"another authority":                 {fakeTLS(t, "127.0.0.1", true), Options{}, ErrCA},
 		"another name":                      {fakeTLS(t, "localhost", false), Options{}, ErrHostname},
 		"a pooler without the settings":     {fakeRefusal(t, "08P01"), Options{}, ErrPooler},
+		"a pooler of transactions":          {fakeRefusal(t, "42P05"), Options{}, ErrPooler},
 		"a wrong password":                  {fakeRefusal(t, "28P01"), Options{}, ErrPassword},
 		"a pooler that looks like a server": {good.String(), Options{Dial: (&freezer{rewrite: otherPID}).dial}, ErrPooler},
 	} {
