@@ -346,7 +346,7 @@ func (c *public) command(ctx context.Context, op *robustness.Operation, name str
 			op.Case, op.Leaf = st.Case, st.Leaf
 		}
 	default:
-		if op.Code = codeOf(said); nothingDone.MatchString(op.Code) {
+		if op.Code = codeOf(said); nothingDone.MatchString(op.Code) && op.Code != "warrant.not_logged" { // which is recorded, and not cosigned yet
 			op.Outcome = robustness.Refused
 		}
 	}
