@@ -238,8 +238,13 @@ func ParseBundle(b []byte) (*Bundle, error) {
 		return nil, ErrBundleTooLarge
 	}
 	bundle, err := parse[Bundle](b)
-	if err != nil {
+	if err != nil && later(b) {
+		return nil, ErrBundleVersion
+	} else if err != nil {
 		return nil, ErrBundleMalformed.Because(err)
+	}
+	if bundle.Version > CurrentVersion {
+		return nil, ErrBundleVersion
 	}
 	if err := bundle.compile(); err != nil {
 		return nil, err
@@ -247,6 +252,15 @@ func ParseBundle(b []byte) (*Bundle, error) {
 	sum := sha256.Sum256(b)
 	bundle.raw, bundle.hash = bytes.Clone(b), hex.EncodeToString(sum[:])
 	return bundle, nil
+}
+
+// later reports whether bytes that are no bundle of a version that this program knows say
+// that they are of a later one.
+func later(b []byte) bool {
+	var says struct {
+		Version int `json:"version"`
+	}
+	return json.Unmarshal(b, &says) == nil && says.Version > CurrentVersion
 }
 
 // Marshal returns the canonical bytes of a bundle that would be accepted.

@@ -75,6 +75,7 @@ var (
 // Why a bundle, or its endorsement, is refused.
 var (
 	ErrBundleTooLarge     = refusal.New(refusal.Invalid, "bundle.too_large", "The bundle is larger than 4 MiB.")
+	ErrBundleVersion      = refusal.New(refusal.Invalid, "bundle.unknown_version", "The bundle is of a later version of the format than this program reads: use a newer program.")
 	ErrBundleMalformed    = refusal.New(refusal.Invalid, "bundle.malformed", "The bundle is not canonical JSON of the published form; make it with `escrowd bundle write`.")
 	ErrBundleNames        = refusal.New(refusal.Invalid, "bundle.bad_name", "Every party needs a unique id of lower case letters, digits, dots and dashes, and a displayable name.")
 	ErrBundleOrigin       = refusal.New(refusal.Invalid, "bundle.bad_origin", "Registrar and issuer must be https origins (http only on loopback), and the log needs an origin and a key.")

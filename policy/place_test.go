@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -157,6 +159,44 @@ func TestUnknownMembersOfABundleAreRefused(t *testing.T) {
 	}
 	if _, err := ParseBundle(more); !errors.Is(err, ErrBundleMalformed) {
 		t.Error(err)
+	}
+}
+
+// A bundle of a later version of the format is refused as that, whatever else is in it: who
+// reads it needs a newer program, and nobody did anything wrong. It is never read as if it
+// were of a version that is known.
+func TestABundleOfALaterFormatIsRefused(t *testing.T) {
+	raw, err := newWorld(t, func(b *Bundle) { b.Succeed(nil) }).bundle.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		version int
+		member  string
+		want    error
+	}{
+		"this version":               {CurrentVersion, "", nil},
+		"a later one":                {CurrentVersion + 1, "", ErrBundleVersion},
+		"a later one, with a member": {CurrentVersion + 1, "quorums", ErrBundleVersion},
+		"with a member":              {CurrentVersion, "quorums", ErrBundleMalformed},
+		"of none":                    {0, "", ErrBundleMalformed},
+		"below all":                  {-1, "", ErrBundleMalformed},
+	} {
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &members); err != nil {
+			t.Fatal(err)
+		}
+		members["version"] = json.RawMessage(strconv.Itoa(tc.version))
+		if tc.member != "" {
+			members[tc.member] = json.RawMessage(`[]`)
+		}
+		other, err := json.Marshal(members)
+		if err == nil && tc.member == "" { // in the order that is canonical
+			other = bytes.Replace(raw, []byte(`"version":`+strconv.Itoa(CurrentVersion)), []byte(`"version":`+strconv.Itoa(tc.version)), 1)
+		}
+		if _, perr := ParseBundle(other); err != nil || !errors.Is(perr, tc.want) {
+			t.Errorf("%s: %v, %v", name, err, perr)
+		}
 	}
 }
 

@@ -96,6 +96,7 @@ type growth struct {
 	*testing.B
 	people int
 	dir    string // of the world
+	before int    // runs in it
 	w      *world.World
 	admin  *pgx.Conn
 	cases  []*world.Case
@@ -181,9 +182,9 @@ func (g *growth) start() (err error) {
 	if err != nil {
 		return err
 	}
-	served, err := os.ReadFile(filepath.Join(g.dir, "made")) // a byte for each time that notices were served
-	if err == nil {
-		g.w.Clock.Advance(time.Duration(len(served)) * world.StoryTime)
+	if served, err := os.ReadFile(filepath.Join(g.dir, "made")); err == nil { // a byte for each time that notices were served
+		g.before = len(served)
+		g.w.Clock.Advance(time.Duration(g.before) * world.StoryTime)
 	}
 	if g.admin, err = pgx.Connect(g.Context(), g.w.Postgres.DSN); err == nil {
 		_, err = g.admin.Exec(g.Context(), `SET search_path = penname`)
@@ -250,7 +251,7 @@ func (g *growth) quiet() {
 func (g *growth) person(i int) {
 	ctx, who := g.Context(), world.NewBrowser()
 	g.time("proof of identity", func() error { return proveAs(ctx, g.w, who, int64(i)) })
-	g.time("/me", func() error { return who.Open(ctx, g.w.Origin+"/me") })
+	g.time("their page", func() error { return who.Open(ctx, g.w.Origin+"/me") })
 	g.must(who.Shows(http.StatusOK, "My pen names"))
 	g.must(who.Open(ctx, g.w.Town.Origin))
 	g.time("sign-in", func() error {
@@ -283,7 +284,7 @@ func (g *growth) order(i int) {
 // erasure is that of somebody who enrolled, asked for and carried out.
 func (g *growth) erasure(i int) {
 	ctx, who := g.Context(), world.NewBrowser()
-	g.must(proveAs(ctx, g.w, who, int64(sampled+i)))
+	g.must(proveAs(ctx, g.w, who, int64(sampled+g.before*erased+i)))
 	g.must(who.Open(ctx, g.w.Origin+"/me/delete"))
 	g.time("an erasure asked for", func() error { return who.Press(ctx, "Delete my identity", nil) })
 	written := func() (bytes int64) {

@@ -494,7 +494,7 @@ func TestLossOfVault(t *testing.T) {
 	if _, err := os.Stat(file); err == nil {
 		t.Error("half a snapshot was left")
 	}
-	snapshot("with the keys of 64 groups and what rotations made up to step 0", 0)
+	snapshot("with the keys of 32 groups and what rotations made up to step 0", 0)
 	snapshot("file.exists: ", 1)
 	fresh(nil)
 	if _, err := k.Keeper(time.Now, nil).Rotate(t.Context()); err != nil {
@@ -506,7 +506,7 @@ func TestLossOfVault(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	snapshot("with the keys of 64 groups and what rotations made up to step 195", 0)
+	snapshot("with the keys of 32 groups and what rotations made up to step 99", 0)
 	fresh(nil)
 	sealed, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
 	if err != nil {

@@ -172,7 +172,7 @@ func TestFoundN2AnOlderSnapshotAlone(t *testing.T) {
 	if err := open(); !errors.Is(err, keep.ErrRollback) {
 		t.Fatalf("an older snapshot: %v", err)
 	}
-	for group := range 65 { // all were rotated
+	for group := range 33 { // all were rotated
 		key := "penname-transit/keys/penname-record"
 		if group > 0 {
 			key = fmt.Sprint("penname-groups/keys/penname-record-", group)

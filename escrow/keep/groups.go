@@ -22,7 +22,7 @@ import (
 // Group 0 is what was wrapped before there were groups, or while none was open.
 const (
 	GroupSize  = 256
-	openGroups = 64               // at least: the more, the longer each is open
+	openGroups = 32               // at least: the more, the longer each is open
 	lateToPlan = 10 * time.Minute // before midnight: what is decided then could come after it
 )
 

@@ -92,7 +92,7 @@ func TestOpenGroups(t *testing.T) {
 		}
 	}
 	work(9)
-	if len(w.open(day)) != 64 {
+	if len(w.open(day)) != 32 {
 		t.Fatalf("%d groups are open at once", len(w.open(day)))
 	}
 	enrol := func(people int) {
@@ -123,7 +123,7 @@ func TestOpenGroups(t *testing.T) {
 		}
 	}
 	play(60, 2400, false)
-	if n := largest(0); n > 2*keep.GroupSize || len(w.rows) < 400 || len(w.open(day)) != 64 {
+	if n := largest(0); n > 2*keep.GroupSize || len(w.rows) < 400 || len(w.open(day)) != 32 {
 		t.Errorf("the largest of %d groups has %d records, %d are open", len(w.rows), n, len(w.open(day)))
 	}
 	before := w.open(day)
@@ -148,9 +148,9 @@ func TestOpenGroupsWhenItBegins(t *testing.T) {
 		at             time.Duration
 		today, after   int
 	}{
-		"nobody is enrolled":            {false, false, 9 * time.Hour, 64, 64},
-		"nobody, just before midnight":  {false, false, 24*time.Hour - time.Second, 64, 64},
-		"people are":                    {true, false, 9 * time.Hour, 0, 64},
+		"nobody is enrolled":            {false, false, 9 * time.Hour, 32, 32},
+		"nobody, just before midnight":  {false, false, 24*time.Hour - time.Second, 32, 32},
+		"people are":                    {true, false, 9 * time.Hour, 0, 32},
 		"people, just before midnight":  {true, false, 24*time.Hour - time.Second, 0, 0},
 		"the key service makes no keys": {false, true, 9 * time.Hour, 0, 0},
 	} {

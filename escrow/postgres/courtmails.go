@@ -179,8 +179,9 @@ func (k rowKey) refusedMark(to mail.Address) []byte {
 	return k.handle("refused address", []byte(to.Reveal()))[:8]
 }
 
-// pageOfAddresses is how many addresses are sealed in one transaction.
-const pageOfAddresses = 1000
+// pageOfAddresses is how many addresses are sealed in one transaction: whoever changes theirs
+// waits for one of these.
+const pageOfAddresses = 100
 
 // NoteRefused has the addresses that a mail server refused say so. If there is any, every
 // address is sealed again, in transactions that no duty has a part in: which, does not show.
@@ -201,8 +202,12 @@ func (s *Issuing) NoteRefused(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	for from := []byte{}; from != nil; {
+		began := time.Now()
 		if from, err = s.sealAddresses(ctx, from, marks); err != nil {
 			return err
+		}
+		if from != nil && !rest(ctx, time.Since(began)) {
+			return ErrUnavailable.Because(&serverError{cause: ctx.Err()})
 		}
 	}
 	return s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {

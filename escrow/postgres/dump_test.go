@@ -3,7 +3,6 @@ package postgres
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"maps"
 	"net/url"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/postgres/postgrestest"
 	"github.com/penname/penname/escrow/sandbox"
 )
 
@@ -463,11 +463,9 @@ func TestFoundN2ABaseBackupAndItsArchiveLoseNothing(t *testing.T) {
 func BenchmarkDump(b *testing.B) {
 	const people = 100_000
 	admin := database(b)
-	sql(b, admin, fmt.Sprintf(`SET session_replication_role = replica;
-		CREATE FUNCTION pg_temp.label(n int) RETURNS text LANGUAGE sql RETURN translate(substr(encode(sha256(n::text::bytea), 'hex'), 1, 26), '0189', 'wxyz');
-		INSERT INTO records (label, first_half, second_half, sealed, day) SELECT pg_temp.label(n), 'vault:v1:' || repeat('a', 80), decode(repeat(md5(n::text), 15), 'hex'), decode(repeat(md5(n::text), 30), 'hex'), '2026-11-21' FROM generate_series(1, %[1]d) n;
-		INSERT INTO persons (id, label, digest, fingerprint, likeness, birth, day) SELECT decode(md5(n::text), 'hex'), pg_temp.label(n), sha256('d'), sha256(n::text::bytea), sha256(('l' || n)::bytea), sha256('b'), '2026-11-21' FROM generate_series(1, %[1]d) n;
-		INSERT INTO pseudonyms (handle, link, hidden, day) SELECT decode(md5(n::text), 'hex'), 'vault:v1:' || repeat('a', 120), decode(repeat(md5(n::text), 6), 'hex'), '2026-11-21' FROM generate_series(1, %[1]d) n`, people))
+	if err := postgrestest.Fill(b.Context(), admin, as(b, admin, "penname_issuing"), postgrestest.Options{People: people, Day: day}); err != nil {
+		b.Fatal(err)
+	}
 	dump := filepath.Join(b.TempDir(), "dump")
 	var dumped, restored time.Duration
 	for b.Loop() {

@@ -50,7 +50,7 @@ GRANT EXECUTE ON FUNCTION take_claims(bytea, bytea, bytea, date, bytea[], bytea[
 GRANT SELECT (place, value), INSERT (place, value, day) ON claims_told TO penname_issuing;
 
 -- Protocol state of the OpenID provider, which is on the issuing side.
-GRANT SELECT (kind, id, holder, version, body, expires, ended, writer), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
+GRANT SELECT (kind, id, holder, version, body, expires, ended, writer, fresh), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON openid_used TO penname_issuing;
 GRANT SELECT (slot, place, grant_id, expires), INSERT (slot, place, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
 

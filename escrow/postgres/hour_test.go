@@ -330,3 +330,29 @@ func TestDeleteExpiredInBatches(t *testing.T) {
 		t.Error("it does not end when it is told to")
 	}
 }
+
+// What the program before had not put into order yet is fresh after the migration, and what it
+// had is not; a grant that it ended is on the status lists.
+func TestMigrationKeepsNoOrder(t *testing.T) {
+	admin := emptyDatabase(t)
+	migrateTo(t, admin, 27)
+	insert := func(i int, day string) string {
+		return fmt.Sprintf(`INSERT INTO handles (place, owner, day) SELECT substr(sha256('%d %[2]s ' || i::text::bytea), 1, 16), substr(sha256('x'), 1, 16), '%[2]s' FROM generate_series(1, 300) i`, i, day)
+	}
+	sql(t, admin, insert(0, "2026-11-20")) // one transaction number
+	sql(t, admin, insert(1, "2026-11-21"))
+	sql(t, admin, insert(2, "2026-11-21"))
+	sql(t, admin, `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer) VALUES ('grant', sha256('a'), 2, '', '2026-11-21 10:00Z', true, substr(sha256('a'), 1, 16))`)
+	if err := Migrate(t.Context(), admin); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if n := value[string](t, admin, `SELECT string_agg(day || ' ' || (fresh IS NOT NULL) || ' ' || n, ', ' ORDER BY day) FROM (SELECT day, fresh, count(*) AS n FROM handles GROUP BY 1, 2) d`); n != "2026-11-20 false 300, 2026-11-21 true 600" {
+		t.Error(n)
+	}
+	if !value[bool](t, admin, `SELECT bool_and(fresh IS NOT NULL) FROM openid_rows`) {
+		t.Error("a grant that ended is on no status list")
+	}
+	if n := value[int](t, admin, `SELECT count(*) FROM pg_proc WHERE proname = 'freshen'`); n != 0 {
+		t.Error("what the migration needed is there still")
+	}
+}

@@ -478,7 +478,7 @@ func TestAGroupIsOpenByTheDay(t *testing.T) {
 		}
 	}
 	open, err := fresh.s.OpenGroups(ctx, day)
-	if err != nil || len(open) != 64 {
+	if err != nil || len(open) != 32 {
 		t.Fatalf("%d groups are open, %v", len(open), err)
 	}
 	if fresh.group, err = keep.AnyOf(open); err != nil {

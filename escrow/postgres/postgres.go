@@ -222,6 +222,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	for name, value := range map[string]string{
 		"search_path": schema, "application_name": role, "timezone": "UTC",
 		"lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
+		"jit": "off", // it compiles for a second what takes a millisecond, once a table is large
 	} {
 		c.RuntimeParams[name] = value
 	}

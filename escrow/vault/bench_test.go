@@ -1,11 +1,13 @@
 package vault_test
 
 import (
+	"flag"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/vault"
@@ -105,4 +107,44 @@ func own(b *testing.B, v *escrowtest.VaultFixture, side vault.Side, path string,
 		b.ReportMetric(alone, "values/s")
 	})
 	return alone
+}
+
+var groupKeys = flag.Int("group-keys", 256, "how many keys BenchmarkGroupKeys makes")
+
+// BenchmarkGroupKeys is what the keys of groups cost Vault: the making of one, the size of a
+// snapshot and the time to unseal, with none and with all of them.
+func BenchmarkGroupKeys(b *testing.B) {
+	v := escrowtest.OwnVault(b)
+	k := v.Keeping(b)
+	for b.Loop() {
+		measure := func(when string) {
+			var size countBytes
+			if err := vault.TakeSnapshot(b.Context(), v.Admin, &size, seen{{Oldest: 1, Newest: 1}}); err != nil {
+				b.Fatal(err)
+			}
+			v.Must(b, http.MethodPut, "sys/seal", nil)
+			began := time.Now()
+			if err := v.Unseal(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(time.Since(began).Seconds()*1000, "ms/unseal-"+when)
+			b.ReportMetric(float64(size)/1e6, "MB/snapshot-"+when)
+		}
+		measure("before")
+		began := time.Now()
+		for group := range *groupKeys {
+			if err := k.Open(b.Context(), group+1); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(time.Since(began).Seconds()*1000/float64(*groupKeys), "ms/key")
+		measure("after")
+	}
+}
+
+type countBytes int
+
+func (c *countBytes) Write(p []byte) (int, error) {
+	*c += countBytes(len(p))
+	return len(p), nil
 }

@@ -40,10 +40,11 @@ func (k *Keeping) Open(ctx context.Context, group int) error {
 	for name := range groupKey {
 		made[name] = groupKey.Get(name)
 	}
-	if err := k.must(k.call(ctx, http.MethodPost, recordKey("keys", group), made, nil)); err != nil {
+	var key struct{ Data keyFlags }
+	if err := k.must(k.call(ctx, http.MethodPost, recordKey("keys", group), made, &key)); err != nil {
 		return err
 	}
-	return k.fit(ctx, group)
+	return k.safe(group, key.Data)
 }
 
 // Rotate implements [keep.Keys].

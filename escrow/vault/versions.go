@@ -42,13 +42,19 @@ func (s *session) flags(ctx context.Context, group int) (keyFlags, error) {
 	if err = s.must(err); err != nil {
 		return keyFlags{}, err
 	}
-	if key.Data.LatestVersion < 1 {
-		return keyFlags{}, errBadResponse
+	return key.Data, s.safe(group, key.Data)
+}
+
+// safe refuses the flags of a group's key that is not as it must be, and remembers one that is.
+func (s *session) safe(group int, f keyFlags) error {
+	if f.LatestVersion < 1 {
+		return errBadResponse
 	}
-	if flag := key.Data.wrong(keyRecord); group > 0 && flag != "" {
-		return keyFlags{}, ErrUnsafeKey.Because(fmt.Errorf("%s of the key of group %d", flag, group))
+	if flag := f.wrong(keyRecord); group > 0 && flag != "" {
+		return ErrUnsafeKey.Because(fmt.Errorf("%s of the key of group %d", flag, group))
 	}
-	return key.Data, nil
+	s.known.Store(group, true)
+	return nil
 }
 
 // fit looks at the key of a group once, before its first use.
@@ -57,9 +63,6 @@ func (s *session) fit(ctx context.Context, group int) error {
 		return nil
 	}
 	_, err := s.flags(ctx, group)
-	if err == nil {
-		s.known.Store(group, true)
-	}
 	return err
 }
 

@@ -48,59 +48,6 @@ ALTER TABLE openid_rows SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacu
 ALTER TABLE openid_used SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 0, vacuum_truncate = off);
 ALTER TABLE openid_entries SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 0, vacuum_truncate = off);
 
-DROP INDEX CONCURRENTLY IF EXISTS records_fresh;
-CREATE INDEX CONCURRENTLY records_fresh ON records (label) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS persons_fresh;
-CREATE INDEX CONCURRENTLY persons_fresh ON persons (fingerprint) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS pseudonyms_fresh;
-CREATE INDEX CONCURRENTLY pseudonyms_fresh ON pseudonyms (handle) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS handles_fresh;
-CREATE INDEX CONCURRENTLY handles_fresh ON handles (place) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS notes_fresh;
-CREATE INDEX CONCURRENTLY notes_fresh ON notes (place) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS erasures_fresh;
-CREATE INDEX CONCURRENTLY erasures_fresh ON erasures (label) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS reviews_fresh;
-CREATE INDEX CONCURRENTLY reviews_fresh ON reviews (id) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS sessions_fresh;
-CREATE INDEX CONCURRENTLY sessions_fresh ON sessions (handle) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS claims_fresh;
-CREATE INDEX CONCURRENTLY claims_fresh ON claims (place) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS claim_counts_fresh;
-CREATE INDEX CONCURRENTLY claim_counts_fresh ON claim_counts (id) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS claims_told_fresh;
-CREATE INDEX CONCURRENTLY claims_told_fresh ON claims_told (place) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS addresses_fresh;
-CREATE INDEX CONCURRENTLY addresses_fresh ON addresses (place) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS mails_fresh;
-CREATE INDEX CONCURRENTLY mails_fresh ON mails (id) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS notice_codes_fresh;
-CREATE INDEX CONCURRENTLY notice_codes_fresh ON notice_codes (hash) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS objections_fresh;
-CREATE INDEX CONCURRENTLY objections_fresh ON objections (case_id) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS openid_rows_fresh;
-CREATE INDEX CONCURRENTLY openid_rows_fresh ON openid_rows (id) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS openid_used_fresh;
-CREATE INDEX CONCURRENTLY openid_used_fresh ON openid_used (key) WHERE fresh IS NOT NULL;
-DROP INDEX CONCURRENTLY IF EXISTS openid_entries_fresh;
-CREATE INDEX CONCURRENTLY openid_entries_fresh ON openid_entries (slot) WHERE fresh IS NOT NULL;
-
--- What expired is found without looking at the rest.
-DROP INDEX CONCURRENTLY IF EXISTS sessions_expired;
-CREATE INDEX CONCURRENTLY sessions_expired ON sessions (expires);
-DROP INDEX CONCURRENTLY IF EXISTS claims_expired;
-CREATE INDEX CONCURRENTLY claims_expired ON claims (expires);
-DROP INDEX CONCURRENTLY IF EXISTS claim_counts_expired;
-CREATE INDEX CONCURRENTLY claim_counts_expired ON claim_counts (expires);
-DROP INDEX CONCURRENTLY IF EXISTS openid_entries_expired;
-CREATE INDEX CONCURRENTLY openid_entries_expired ON openid_entries (expires);
-DROP INDEX CONCURRENTLY IF EXISTS openid_used_expired;
-CREATE INDEX CONCURRENTLY openid_used_expired ON openid_used (expires);
-DROP INDEX CONCURRENTLY IF EXISTS openid_rows_expired;
-CREATE INDEX CONCURRENTLY openid_rows_expired ON openid_rows (expires);
-DROP INDEX CONCURRENTLY IF EXISTS requests_used_expired;
-CREATE INDEX CONCURRENTLY requests_used_expired ON requests_used (expires);
-
 -- A row that is written later is mixed with those of that day.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION written() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
@@ -133,8 +80,6 @@ CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON openid_rows FOR EACH ROW WHEN
 CREATE OR REPLACE TRIGGER ended BEFORE UPDATE ON openid_rows FOR EACH ROW WHEN (NEW.ended AND (NOT OLD.ended OR OLD.fresh IS NULL)) EXECUTE FUNCTION ended();
 CREATE OR REPLACE TRIGGER ended_first BEFORE INSERT ON openid_rows FOR EACH ROW
   WHEN (NEW.ended AND NEW.fresh IS NOT DISTINCT FROM date_trunc('hour', now(), 'UTC') + interval '1 hour') EXECUTE FUNCTION ended();
-DROP INDEX CONCURRENTLY IF EXISTS openid_rows_ended_late;
-CREATE INDEX CONCURRENTLY openid_rows_ended_late ON openid_rows (id) WHERE kind = 'grant' AND ended AND fresh IS NOT NULL;
 
 -- What must not be deleted is there as it was when the statement ends that deleted it: by
 -- mix_some, which stores it again. The arguments are the first column of the key and, if not
@@ -210,6 +155,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  PERFORM set_config('enable_seqscan', 'off', true); -- however old the statistics are
   EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$I AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$I > $1::%3$s) ORDER BY %1$I LIMIT $2) o', key, t, kind)
     INTO keys USING after, most;
   IF keys IS NULL THEN
@@ -263,24 +209,28 @@ BEGIN
   END LOOP;
 END $$;
 -- +goose StatementEnd
-CALL freshen('records', 'label', 'text', 'day');
-CALL freshen('persons', 'fingerprint', 'bytea', 'day');
-CALL freshen('pseudonyms', 'handle', 'bytea', 'day');
-CALL freshen('handles', 'place', 'bytea', 'day');
-CALL freshen('notes', 'place', 'bytea', 'day');
-CALL freshen('erasures', 'label', 'text', 'day');
-CALL freshen('reviews', 'id', 'text', 'day');
-CALL freshen('sessions', 'handle', 'bytea', 'expires');
-CALL freshen('claims', 'place', 'bytea', 'expires');
-CALL freshen('claim_counts', 'id', 'bytea', 'expires');
-CALL freshen('claims_told', 'place', 'bytea', 'day');
-CALL freshen('addresses', 'place', 'bytea', 'day');
-CALL freshen('mails', 'id', 'bytea', 'day');
-CALL freshen('notice_codes', 'hash', 'bytea', 'until');
-CALL freshen('objections', 'case_id', 'text', 'day');
-CALL freshen('openid_rows', 'id', 'bytea', 'expires');
-CALL freshen('openid_used', 'key', 'bytea', 'expires');
-CALL freshen('openid_entries', 'slot', 'bytea', 'expires');
+-- +goose StatementBegin
+DO $$ BEGIN
+  CALL freshen('records', 'label', 'text', 'day');
+  CALL freshen('persons', 'fingerprint', 'bytea', 'day');
+  CALL freshen('pseudonyms', 'handle', 'bytea', 'day');
+  CALL freshen('handles', 'place', 'bytea', 'day');
+  CALL freshen('notes', 'place', 'bytea', 'day');
+  CALL freshen('erasures', 'label', 'text', 'day');
+  CALL freshen('reviews', 'id', 'text', 'day');
+  CALL freshen('sessions', 'handle', 'bytea', 'expires');
+  CALL freshen('claims', 'place', 'bytea', 'expires');
+  CALL freshen('claim_counts', 'id', 'bytea', 'expires');
+  CALL freshen('claims_told', 'place', 'bytea', 'day');
+  CALL freshen('addresses', 'place', 'bytea', 'day');
+  CALL freshen('mails', 'id', 'bytea', 'day');
+  CALL freshen('notice_codes', 'hash', 'bytea', 'until');
+  CALL freshen('objections', 'case_id', 'text', 'day');
+  CALL freshen('openid_rows', 'id', 'bytea', 'expires');
+  CALL freshen('openid_used', 'key', 'bytea', 'expires');
+  CALL freshen('openid_entries', 'slot', 'bytea', 'expires');
+END $$;
+-- +goose StatementEnd
 UPDATE openid_rows SET ended = true WHERE ended AND fresh IS NULL;
 DROP PROCEDURE freshen;
 

@@ -8,3 +8,32 @@ DROP INDEX CONCURRENTLY IF EXISTS persons_by_label;
 CREATE INDEX CONCURRENTLY persons_by_label ON persons USING hash (label);
 DROP INDEX CONCURRENTLY IF EXISTS persons_by_id;
 CREATE INDEX CONCURRENTLY persons_by_id ON persons USING hash (id);
+
+-- Rows that are fresh (00029), in the order in which they are written again, and what expired:
+-- each is found without looking at the rest.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS records_fresh ON records (label) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS persons_fresh ON persons (fingerprint) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS pseudonyms_fresh ON pseudonyms (handle) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS handles_fresh ON handles (place) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS notes_fresh ON notes (place) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS erasures_fresh ON erasures (label) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS reviews_fresh ON reviews (id) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS sessions_fresh ON sessions (handle) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_fresh ON claims (place) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claim_counts_fresh ON claim_counts (id) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_told_fresh ON claims_told (place) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS addresses_fresh ON addresses (place) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS mails_fresh ON mails (id) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS notice_codes_fresh ON notice_codes (hash) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS objections_fresh ON objections (case_id) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_rows_fresh ON openid_rows (id) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_used_fresh ON openid_used (key) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_entries_fresh ON openid_entries (slot) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS sessions_expired ON sessions (expires);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_expired ON claims (expires);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claim_counts_expired ON claim_counts (expires);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_entries_expired ON openid_entries (expires);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_used_expired ON openid_used (expires);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_rows_expired ON openid_rows (expires);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS requests_used_expired ON requests_used (expires);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_rows_ended_late ON openid_rows (id) WHERE kind = 'grant' AND ended AND fresh IS NOT NULL;
