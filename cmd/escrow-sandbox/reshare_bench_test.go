@@ -78,6 +78,17 @@ func reshare(ctx context.Context, t *world.World) error {
 		}
 		return strings.TrimSpace(out.String()), nil
 	}
+	// Where an earlier one was interrupted, everybody first goes back to the rules in force.
+	if _, err := os.Stat(t.Path("next.json")); err == nil {
+		for _, c := range world.Custodians {
+			if said, code := t.Escrow(ctx, t.AsCustodian(c.ID, "endorse", t.Path("bundle.json"), "--yes")...); code != 0 {
+				return errors.New(said)
+			}
+		}
+		if err := os.Remove(t.Path("next.json")); err != nil {
+			return err
+		}
+	}
 	plan := []string{"ceremony", "plan", "--threshold", "2", "--bundle", t.Path("bundle.json"), "--out", t.Path("plan.json"), "--force"}
 	for i, c := range world.Custodians {
 		card, code := t.Escrow(ctx, t.AsCustodian(c.ID, "card")...)

@@ -346,7 +346,7 @@ func (c *public) command(ctx context.Context, op *robustness.Operation, name str
 			op.Case, op.Leaf = st.Case, st.Leaf
 		}
 	default:
-		if op.Code = codeOf(said); nothingDone.MatchString(op.Code) {
+		if op.Code = codeOf(said); nothingDone.MatchString(op.Code) && op.Code != "warrant.not_logged" { // which is recorded, and not cosigned yet
 			op.Outcome = robustness.Refused
 		}
 	}
@@ -436,7 +436,7 @@ func (c *public) move(ctx context.Context, client int, act robustness.Act, move 
 // more.
 func (c *public) end(ctx context.Context, t *testing.T, dsn string) robustness.End {
 	t.Helper()
-	end := robustness.End{Enrolled: map[string]int{}, PenNames: map[robustness.Holder]string{}, Numbers: map[robustness.Act]int64{}, Quorum: world.Quorum}
+	end := robustness.End{Enrolled: map[string]int{}, PenNames: map[robustness.Holder]string{}, Numbers: map[robustness.Act]int64{}, Quorum: world.Quorum, Erasing: 3 * time.Minute}
 	known := map[string]map[string]bool{} // person to platforms
 	erased := map[string]bool{}
 	for _, op := range c.history.Operations() {

@@ -125,7 +125,7 @@ func TestCheckFindsEveryViolation(t *testing.T) {
 		"stopped, and released": {stoppedRule, func(r *run) { change(r, "c2", func(c *CaseAtEnd) { c.State = "released" }) }},
 		"stopped, and opened":   {stoppedRule, func(r *run) { r.h[15].Outcome = OK }},
 		"erased, and opened afterwards": {"who was erased is never opened afterwards", func(r *run) {
-			r.h[16].Person, r.h[16].Invoked, r.h[16].Returned = "troll", r.h[9].Returned, r.h[9].Returned
+			r.h[16].Person, r.h[16].Invoked, r.h[16].Returned = "troll", r.h[5].Returned, r.h[5].Returned
 		}},
 		"the log shrank":         {logRule, func(r *run) { r.end.Kinds = r.end.Kinds[:5] }},
 		"the log forked":         {logRule, func(r *run) { r.h[5].Checkpoint.Root[0] ^= 1 }},
