@@ -7,12 +7,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
 
+	"github.com/penname/penname/escrow/custodian"
+	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
 )
 
@@ -39,7 +42,7 @@ func BenchmarkReshare(b *testing.B) {
 				b.Fatal("the records are not there: ", before)
 			}
 			for b.Loop() {
-				if err := reshare(b.Context(), tb); err != nil {
+				if err := reshareAndPublish(b.Context(), tb); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -58,6 +61,41 @@ func BenchmarkReshare(b *testing.B) {
 			b.ReportMetric(few, "~s-for-10")
 		})
 	}
+}
+
+// TestReshareThreeTimes: the same custodians renew their shares three times in a row, and
+// nobody does anything in between. What was filed before opens with the newest.
+func TestReshareThreeTimes(t *testing.T) {
+	t.Parallel()
+	tb := startForTest(t)
+	st := filedCase(t, tb)
+	st.Author = sandbox.People()[1]
+	for i := range 3 {
+		if err := reshareAndPublish(t.Context(), tb); err != nil {
+			t.Fatalf("time %d: %v", i+1, err)
+		}
+	}
+	for _, c := range []string{"alba", "chidi"} {
+		if err := st.Approve(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		// The older shares are destroyed.
+		if left, err := filepath.Glob(tb.Path("custodians", c, "share.key*")); err != nil || len(left) != 1 {
+			t.Errorf("%s keeps %v: %v", c, left, err)
+		}
+	}
+	if err := st.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reshareAndPublish ends when the public log shows the new rules, which the service has it do
+// by itself within a minute.
+func reshareAndPublish(ctx context.Context, t *world.World) error {
+	if err := reshare(ctx, t); err != nil {
+		return err
+	}
+	return t.Service.Publish(ctx)
 }
 
 func psql(b *testing.B, tb *world.World, sql string) string {
@@ -114,7 +152,13 @@ func reshare(ctx context.Context, t *world.World) error {
 	}
 	for range 4 {
 		for _, c := range []string{"chidi", "bruno", "alba"} {
-			if said, code := t.Escrow(ctx, t.AsCustodian(c, "ceremony", t.Path("plan.json"), "--agree", hash, "--once")...); code != 0 {
+			said, code := t.Escrow(ctx, t.AsCustodian(c, "ceremony", t.Path("plan.json"), "--agree", hash, "--once")...)
+			// The rules of the resharing before may not be in the public log yet.
+			for wait := 0; wait < 20 && strings.Contains(said, custodian.ErrPlanKey.Code) && t.Service == nil; wait++ {
+				time.Sleep(5 * time.Second)
+				said, code = t.Escrow(ctx, t.AsCustodian(c, "ceremony", t.Path("plan.json"), "--agree", hash, "--once")...)
+			}
+			if code != 0 {
 				return errors.New(said)
 			}
 		}
