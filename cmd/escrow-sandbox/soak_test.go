@@ -138,29 +138,43 @@ type soak struct {
 func newSoak(t *testing.T, c *cluster.Cluster, w *world.World, seed uint64, pace time.Duration) *soak {
 	s := &soak{t: t, cluster: c}
 	s.clients = &public{World: w, history: robustness.NewHistory(time.Now), seed: seed, people: crowdOf(crowdSize), pace: pace, told: t.Logf, gone: map[string]bool{}}
-	s.clients.rotate = func(ctx context.Context) (int64, error) {
+	s.clients.rotate = func(ctx context.Context) (map[int]int64, error) {
+		came, err := oldestVersions(ctx, w.Postgres.DSN)
+		if err != nil {
+			return nil, err
+		}
 		var out, errs strings.Builder
 		if programs.Escrowd(ctx, []string{"keys", "rotate", "--config", c.Of(cluster.Keeping)[0].Config(), "--json"}, &out, &errs) != 0 {
-			return 0, errors.New(errs.String())
+			return nil, errors.New(errs.String())
 		}
-		return 0, nil // it tells no number; that every case still opens shows that nothing was lost
+		var all struct{ Running int }
+		if err := json.Unmarshal([]byte(out.String()), &all); err != nil || all.Running > 0 { // by the service, which may end later
+			return nil, err
+		}
+		for group := range came {
+			came[group]++
+		}
+		return came, nil
 	}
-	s.clients.reshare = func(ctx context.Context) (int64, error) {
+	s.clients.reshare = func(ctx context.Context) (map[int]int64, error) {
 		if err := reshare(ctx, w); err != nil {
-			return 0, err
+			return nil, err
 		}
 		raw, err := os.ReadFile(w.Path("bundle.json"))
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		b, err := policy.ParseBundle(raw)
-		return int64(b.Number), err
+		if err != nil {
+			return nil, err
+		}
+		return map[int]int64{0: int64(b.Number)}, nil
 	}
 	var there robustness.End
 	s.clients.readCases(t.Context(), t, w.Postgres.DSN, &there)
 	for id, c := range there.Cases {
-		for custodian := range c.Decisions {
-			s.before = append(s.before, robustness.Operation{Act: robustness.Decide, Outcome: robustness.OK, Case: id, Custodian: custodian})
+		for vote := range c.Decisions {
+			s.before = append(s.before, robustness.Operation{Act: robustness.Decide, Outcome: robustness.OK, Case: id, Custodian: vote.Custodian})
 		}
 	}
 	return s
@@ -200,10 +214,12 @@ func (s *soak) judge(ctx context.Context, seed uint64, repeat string) robustness
 	if err := s.cluster.Ready(ctx); err != nil {
 		t.Error(said(err))
 	}
+	s.carryOut(ctx)
 	h := s.clients.history.Operations()
 	summary := robustness.Summarise(h, s.faults)
 	summary.Seed, summary.Repeat = seed, repeat
-	summary.Violations = robustness.Check(slices.Concat(s.before, h), s.clients.end(ctx, t, w.Postgres.DSN))
+	end := s.clients.end(ctx, t, w.Postgres.DSN)
+	summary.Violations = robustness.Check(slices.Concat(s.before, h), end)
 	note := func(rule, says string) {
 		summary.Violations = append(summary.Violations, robustness.Violation{Rule: rule, Says: says})
 	}
@@ -234,7 +250,43 @@ func (s *soak) judge(ctx context.Context, seed uint64, repeat string) robustness
 	for _, v := range summary.Violations {
 		t.Errorf("VIOLATION %s: %s", v.Rule, v.Says)
 	}
+	if len(summary.Violations) > 0 { // so that it can be looked at again
+		kept, err := os.CreateTemp("", "penname-soak-*.json")
+		if err == nil {
+			err = errors.Join(json.NewEncoder(kept).Encode(map[string]any{"history": h, "cases": end.Cases, "erasures": end.Erasures, "log": end.Kinds, "summary": summary}), kept.Close())
+			t.Log("what was seen, and what is there: ", kept.Name())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
 	return summary
+}
+
+// carryOut has the erasures carried out that no case holds: each process does that at its start,
+// and then once an hour. The disclosing side says which, the keeping side does it.
+func (s *soak) carryOut(ctx context.Context) {
+	forgotten := func(v robustness.Violation) bool { return v.Rule == robustness.ErasuresAreKept }
+	for range 3 {
+		for _, side := range []cluster.Kind{cluster.Disclosing, cluster.Keeping} {
+			n := s.cluster.Of(side)[0]
+			if !n.Terminate(time.Minute) {
+				s.t.Errorf("%s does not end", n.Name)
+			}
+			if err := errors.Join(n.Start(ctx), s.cluster.Ready(ctx)); err != nil {
+				s.t.Errorf("%s: %v", n.Name, said(err))
+			}
+			time.Sleep(time.Second) // what it does at its start
+		}
+		for range 10 {
+			var now robustness.End
+			s.clients.readCases(ctx, s.t, s.clients.Postgres.DSN, &now)
+			if !slices.ContainsFunc(robustness.Check(s.clients.history.Operations(), now), forgotten) {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	}
 }
 
 // addresses differ from one act to the next.
@@ -297,6 +349,7 @@ func TestSoak(t *testing.T) {
 	t.Log(repeat)
 	c, w := clusterWorld(t)
 	s := newSoak(t, c, w, seed, time.Second/2)
+	s.clients.objects = true
 	ctx, stop := context.WithTimeout(t.Context(), length)
 	defer stop()
 	done := make(chan struct{})
