@@ -626,7 +626,7 @@ func (c *public) readCases(ctx context.Context, t *testing.T, dsn string, end *r
 			return nil
 		})
 	end.Versions = map[robustness.Act]map[int]int64{robustness.Reshare: {}}
-	if end.Versions[robustness.Rotate], err = oldestVersions(ctx, dsn); err != nil {
+	if end.Versions[robustness.Rotate], err = versionsOf(ctx, dsn, oldest); err != nil {
 		t.Fatal(err)
 	}
 	rows(`SELECT bundle FROM penname.bundles ORDER BY leaf DESC LIMIT 1`, []any{&packed}, func() error {
@@ -638,8 +638,15 @@ func (c *public) readCases(ctx context.Context, t *testing.T, dsn string, end *r
 	})
 }
 
-// oldestVersions are those of each group's key that a record of it is under.
-func oldestVersions(ctx context.Context, dsn string) (map[int]int64, error) {
+// toCome are the versions that a rotation brings the groups to: of one that was interrupted, it
+// is that one's.
+const toCome = `SELECT key_group, coalesce((SELECT min(version) FROM penname.rotations o WHERE o.key_group = r.key_group AND state <> 'done'), oldest + 1) FROM (` + oldest + `) r`
+
+// oldest are the versions of each group's key that a record of it is under, at least.
+const oldest = `SELECT penname.key_group(first_half) AS key_group, min(penname.key_version(first_half)) AS oldest FROM penname.records WHERE erased IS NULL GROUP BY 1`
+
+// versionsOf reads a version of each group.
+func versionsOf(ctx context.Context, dsn, sql string) (map[int]int64, error) {
 	db, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return nil, err
@@ -648,7 +655,7 @@ func oldestVersions(ctx context.Context, dsn string) (map[int]int64, error) {
 	versions := map[int]int64{}
 	var group int
 	var version int64
-	rows, err := db.Query(ctx, `SELECT penname.key_group(first_half), min(penname.key_version(first_half)) FROM penname.records WHERE erased IS NULL GROUP BY 1`)
+	rows, err := db.Query(ctx, sql)
 	if err == nil {
 		_, err = pgx.ForEachRow(rows, []any{&group, &version}, func() error { versions[group] = version; return nil })
 	}

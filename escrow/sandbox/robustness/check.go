@@ -13,6 +13,9 @@ type Holder struct{ Person, Platform string }
 // Vote is what a custodian decides once: when their share moved, they answer again.
 type Vote struct{ Custodian, Rules string }
 
+// MarshalText implements encoding.TextMarshaler.
+func (v Vote) MarshalText() ([]byte, error) { return []byte(v.Custodian + " under " + v.Rules), nil }
+
 // CaseAtEnd is a case as the database and the log have it at the end.
 type CaseAtEnd struct {
 	Warrant   string
