@@ -82,9 +82,10 @@ const quietly = 50 * time.Millisecond // between two tries of one act
 // run lets everybody act until ctx ends. Each act that is begun is finished.
 func (c *public) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	client := 0
+	clients := 0
 	each := func(act func(ctx context.Context, client int, chance *rand.Rand)) {
-		client++
+		clients++
+		client := clients
 		chance := rand.New(rand.NewPCG(c.seed, uint64(client))) //nolint:gosec // to be repeated
 		wg.Go(func() {
 			for ctx.Err() == nil {
