@@ -67,6 +67,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	var failed error
 	var queue []*mixing
 	for _, table := range mixedTables {
 		queue = append(queue, &mixing{table: table, began: began, most: batchFirst})
@@ -81,7 +82,10 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 			continue
 		case past > passTime:
 			return ErrPass.Because(err)
-		case errors.Is(err, ErrBusy) || constraint(err) == "records_key_version": // of a rotation that is closed
+		case errors.Is(err, ErrRefused): // keeps no other from its turn
+			failed, queue = err, queue[1:]
+			continue
+		case errors.Is(err, ErrBusy):
 			queue, wait = append(queue[1:], m), busyRest // the others first
 		case err != nil:
 			return err
@@ -92,7 +96,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 			return ErrUnavailable.Because(&serverError{cause: ctx.Err()})
 		}
 	}
-	return nil
+	return failed
 }
 
 // mixSome does one batch. whole: there is nothing behind it.
