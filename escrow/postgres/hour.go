@@ -36,10 +36,10 @@ var mixedTables = []string{"records", "persons", "pseudonyms", "handles", "notes
 	"addresses", "mails", "notice_codes", "objections", "openid_rows", "openid_used", "openid_entries"}
 
 // Turn reports whether a pass is due, and that it is the caller's: of several processes one
-// does the work of an hour.
+// does the work of an hour. A pass that began in the future was of a server whose clock was wrong.
 func (s *Issuing) Turn(ctx context.Context) (mine bool, err error) {
 	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
-		n, err := s.exec(ctx, `INSERT INTO passes AS p (began) VALUES (now()) ON CONFLICT (one) DO UPDATE SET began = now() WHERE p.began <= now() - $1::interval`, passEvery)
+		n, err := s.exec(ctx, `INSERT INTO passes AS p (began) VALUES (now()) ON CONFLICT (one) DO UPDATE SET began = now() WHERE p.began <= now() - $1::interval OR p.began > now()`, passEvery)
 		mine = n == 1
 		return err
 	})

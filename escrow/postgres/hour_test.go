@@ -311,6 +311,10 @@ func TestOneTurnAnHour(t *testing.T) {
 	if mine, err := s.Turn(t.Context()); err != nil || !mine {
 		t.Error("and not an hour later", err)
 	}
+	sql(t, admin, `UPDATE passes SET began = now() + interval '3 days'`)
+	if mine, err := s.Turn(t.Context()); err != nil || !mine {
+		t.Error("nor after a server whose clock was ahead", err)
+	}
 }
 
 // What expired is deleted, whatever number of batches that takes, and nothing else is.
@@ -435,5 +439,28 @@ func TestEndedIsPutBackAsItWas(t *testing.T) {
 	}
 	if after := value[string](t, admin, fresh); after != before {
 		t.Errorf("fresh until %s, before %s", after, before)
+	}
+}
+
+// A record that was on its way under an older version when a rotation closed does not come in,
+// although its statement began before.
+func TestNoRecordComesInBehindAClose(t *testing.T) {
+	admin := database(t)
+	sql(t, admin, `INSERT INTO rotations (version, state, day) VALUES (2, 'moving', '2026-11-21')`)
+	closing, entering := connect(t, admin), connect(t, admin)
+	if _, err := closing.Exec(t.Context(), `SET search_path = penname; BEGIN; SELECT close_rotation(2, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := entering.Exec(t.Context(), `INSERT INTO penname.records (label, first_half, second_half, sealed, day) VALUES ('abcdefghijklmnopqrstuvwxyz', 'vault:v1:AAAA', 'x', 'x', '2026-11-21')`)
+		done <- err
+	}()
+	waits(t, admin, entering.PgConn().PID())
+	if _, err := closing.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if _, have := sqlState(<-done); have != "records_key_version" {
+		t.Error(have)
 	}
 }
