@@ -109,7 +109,7 @@ CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON objections FOR EACH ROW WHEN 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION ended() RETURNS trigger LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 BEGIN
-  IF TG_OP = 'UPDATE' OR NOT EXISTS (SELECT FROM openid_rows r WHERE r.id = NEW.id) THEN -- else mix_some puts it back
+  IF TG_OP = 'UPDATE' OR NOT EXISTS (SELECT FROM openid_rows r WHERE (r.id, r.kind) = (NEW.id, NEW.kind)) THEN -- else mix_some puts it back
     NEW.fresh := date_trunc('day', now() + interval '2 hours', 'UTC') + interval '1 day';
   END IF;
   RETURN NEW;
