@@ -63,6 +63,7 @@ type programs struct {
 }
 
 func (c *Cluster) programs(ctx context.Context) (p programs, err error) {
+	var missing []string
 	path := strings.Split(os.Getenv("PATH"), ":")
 	find := func(name string) string {
 		for _, dir := range append(path, "/usr/sbin", "/sbin") {
@@ -71,12 +72,12 @@ func (c *Cluster) programs(ctx context.Context) (p programs, err error) {
 				return file
 			}
 		}
-		err = errors.Join(err, ErrMissing.Because(errors.New(name)))
+		missing = append(missing, name)
 		return ""
 	}
 	p.etcd, p.patroni, p.haproxy, p.pgbouncer = find("etcd"), find("patroni"), find("haproxy"), find("pgbouncer")
-	if err != nil {
-		return p, err
+	if len(missing) > 0 {
+		return p, ErrMissing.Because(errors.New(strings.Join(missing, ", ")))
 	}
 	if p.vault, err = sandbox.VaultBinary(ctx, c.o.Progress); err != nil {
 		return p, err
