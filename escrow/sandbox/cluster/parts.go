@@ -212,7 +212,7 @@ func (c *Cluster) write(n *Node, p programs, config, data string) error {
 			"port="+ofFiles, fmt.Sprintf("port=%d", here), "listen_port = "+ofFiles, fmt.Sprintf("listen_port = %d", here))
 	}
 	key := filepath.Join(n.Dir, "cluster.key")
-	pairs = append(pairs, "NODE@", machine, "ADDRESS@", n.host, "host=10.0.0.10", "host="+c.Node("haproxy").host, "10.0.0.0/24", "127.0.0.0/8",
+	pairs = append(pairs, "NODE@", machine, "ADDRESS@", n.host, "host=10.0.0.10", "host="+c.Node("haproxy").host, "dbname=penname", "dbname=postgres", "10.0.0.0/24", "127.0.0.0/8",
 		"/etc/penname/ca.pem", c.CAFile, "/etc/penname/cluster.crt", filepath.Join(c.Dir, "cluster.crt"), "/etc/haproxy/penname.pem", filepath.Join(n.Dir, "penname.pem"),
 		"/etc/penname/etcd/cluster.key", key, "/etc/penname/postgres/cluster.key", key, "/etc/vault.d/cluster.key", key, "/etc/pgbouncer/cluster.key", key,
 		"/var/lib/etcd/penname", data, "/opt/vault/data", data, "/var/lib/postgresql/15/penname", data,
