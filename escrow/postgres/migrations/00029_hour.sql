@@ -193,8 +193,8 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM set_config('enable_seqscan', 'off', true); -- however old the statistics are
-  EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$I AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$I > $1::%3$s) ORDER BY %1$I LIMIT $2) o', key, t, kind)
+  PERFORM set_config('enable_seqscan', 'off', true); -- however old the statistics are; see 00030 for NULLS FIRST
+  EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$I AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$I > $1::%3$s) ORDER BY %1$I NULLS FIRST LIMIT $2) o', key, t, kind)
     INTO keys USING after, most;
   IF keys IS NULL THEN
     RETURN;
