@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres/postgrestest"
 	"github.com/penname/penname/escrow/translog"
@@ -47,7 +49,7 @@ func peopled(t *testing.T, people int) (admin string) {
 			t.Fatal(err, cause(err))
 		}
 	}
-	for state, share := range map[disclose.State]int{disclose.Recorded: 10, disclose.Released: 2, disclose.Noticed: 2} {
+	for state, share := range map[disclose.State]int{disclose.Recorded: 100, disclose.Released: 100, disclose.Noticed: 1} {
 		fill(t, admin, people/share, state, 400)
 	}
 	conn := connect(t, admin)
@@ -61,7 +63,7 @@ func peopled(t *testing.T, people int) (admin string) {
 		`INSERT INTO first_notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target)
 		 SELECT case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target FROM notices`,
 		`INSERT INTO objections (case_id, target, n, lawyer, day, suspends, digest, keep_days) SELECT id, 0, 1, false, day, false, warrant_hash, 90 FROM cases`,
-		`INSERT INTO erasures (label, salt, day, cleared, leaf, version) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', 1, 1000000 + i, 1 FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
+		`INSERT INTO erasures (label, salt, day, cleared, leaf, version, fresh) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', 1, 1000000 + i, 1, NULL FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
 		`INSERT INTO reviews (id, account, several, state, day) SELECT substr(` + label + `, 1, 12), false, false, 'done', '2026-01-01' FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
 		`INSERT INTO mails (id, kind, case_id, target, hidden, day, since, due) SELECT substr(warrant_hash, 1, 16), 'notice', id, 0, decode(repeat('00', 412), 'hex'), day, day, day FROM cases`,
 	} {
@@ -98,7 +100,7 @@ func reads(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fun
 	e, a, c := enrolment(), assignment(t), file(t, d, 1)
 	session := issue.NewSession("", day)
 	names := []token.Pseudonym{a.Pseudonym}
-	row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: a.Pseudonym, Body: []byte("{}"), Expires: day.AddDate(0, 1, 0)}
+	row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: a.Pseudonym, Body: []byte("{}"), Expires: day.AddDate(1, 0, 0)}
 	w := allWrites{t, admin, s, d}
 	if _, _, err := s.Enrol(t.Context(), e); err != nil {
 		t.Fatal(err, cause(err))
@@ -167,6 +169,71 @@ func reads(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fun
 	return all
 }
 
+// jobs are what a service asks the stores for by itself (service.Jobs), where nothing is due: what
+// it reads then, it reads again and again.
+func jobs(t *testing.T, admin string, s *Issuing, d *Disclosing, k *Keeping) map[string]func(ctx context.Context) error {
+	now := day.AddDate(0, 0, 10)
+	ids := value[[][]byte](t, admin, `SELECT array_agg(id) FROM mails`)
+	sealed := make([][]byte, len(ids))
+	for i, id := range ids { // all mails of courts ended
+		var err error
+		if sealed[i], err = s.rows.lockMail(id, hiddenMail{Outcome: mail.NoAddress}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.pool.Exec(t.Context(), `UPDATE mails SET hidden = n.hidden FROM unnest($1::bytea[], $2::bytea[]) n (id, hidden) WHERE mails.id = n.id`, ids, sealed); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range mixedTables { // and all is in order
+		sql(t, admin, `SET session_replication_role = replica; UPDATE `+table+` SET fresh = NULL`)
+	}
+	for _, once := range []func(context.Context) error{ // what is due now
+		func(ctx context.Context) error { return s.DeleteExpired(ctx, now) },
+		func(ctx context.Context) error { _, _, err := s.Outbox().Take(ctx, now, now); return err },
+	} {
+		if err := once(t.Context()); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	all := map[string]func(ctx context.Context) error{
+		"order": s.Shuffle,
+		"turn":  func(ctx context.Context) error { _, err := s.Turn(ctx); return err },
+		"expired": func(ctx context.Context) error {
+			return errors.Join(s.DeleteExpired(ctx, now), d.DeleteExpired(ctx, now))
+		},
+		"mails": func(ctx context.Context) error {
+			_, _, err := s.Outbox().Take(ctx, now.Add(time.Minute), now)
+			return err
+		},
+		"reminders": func(ctx context.Context) error { _, _, err := d.Reminders.Outbox().Take(ctx, now, now); return err },
+		"logouts": func(ctx context.Context) error {
+			_, err := s.Logouts(ctx, func(time.Time) bool { return true }, now, now)
+			return err
+		},
+		"lists":       func(ctx context.Context) error { _, err := s.Revoked(ctx, day); return err },
+		"suspensions": func(ctx context.Context) error { _, err := s.SuspendedAfter(ctx, now, 0); return err },
+		"links":       func(ctx context.Context) error { _, err := s.LinkOrders(ctx); return err },
+		"reviews": func(ctx context.Context) error {
+			_, err := d.Reviews.List(ctx, []disclose.ReviewState{disclose.ReviewWaiting}, 50)
+			return err
+		},
+		"exhibits": func(ctx context.Context) error { _, err := d.Cases.DropExhibits(ctx, now); return err },
+		"pending":  func(ctx context.Context) error { _, err := d.Erasures.Pending(ctx); return err },
+		"newest":   func(ctx context.Context) error { _, err := d.Erasures.Newest(ctx); return err },
+		"clear":    func(ctx context.Context) error { return d.Erasures.Clear(ctx, []string{"none"}, 1) },
+		"holding":  func(ctx context.Context) error { _, err := d.Erasures.Holding(ctx, now, 0, 50); return err },
+		"cleared":  func(ctx context.Context) error { _, err := k.Cleared(ctx, "", 50); return err },
+		"erasures": func(ctx context.Context) error { _, _, err := k.PendingErasures(ctx, now); return err },
+	}
+	for _, role := range slices.Collect(maps.Keys(waitsSQL)) {
+		all[fmt.Sprint("waits/", role)] = func(ctx context.Context) error {
+			_, _, err := d.Reminders.Waits(ctx, disclose.Party{Role: role, ID: "nobody"}, now)
+			return err
+		}
+	}
+	return all
+}
+
 // readRows is how many rows the sessions of these pools read until now, by table: one by one of
 // the whole table, and by an index.
 func readRows(t *testing.T, admin *pgx.Conn, pools ...*pgxpool.Pool) (whole, indexed map[string]int64) {
@@ -200,10 +267,13 @@ func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 	}
 	conn := connect(t, admin)
 	all := writes(t, admin, s, d)
-	delete(all, "Shuffle") // which are nobody's
-	delete(all, "Restore")
+	delete(all, "Shuffle") // see jobs
+	delete(all, "Restore") // which is nobody's
 	for name, read := range reads(t, admin, s, d) {
 		all[name] = func() write { return write{try: read} }
+	}
+	for name, job := range jobs(t, admin, s, d, k) {
+		all["job "+name] = func() write { return write{try: job} }
 	}
 	all["Enrol/again"] = func() write {
 		e := enrolment()
