@@ -52,6 +52,7 @@ type public struct {
 	mu    sync.Mutex
 	posts []accused // that no court has asked about
 	gone  map[string]bool
+	first map[string]bool // whom a court asks about in an order of which they are told first
 }
 
 // accused is a post, with who wrote it.
@@ -216,6 +217,16 @@ func (c *public) accuse() (a accused, ok bool) {
 	return a, true
 }
 
+// onlyOrder reports whether an order of which a person is told first is their only one: with
+// two, their page has two forms.
+func (c *public) onlyOrder(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.first[name]
+	c.first[name] = true
+	return !was
+}
+
 // ask takes one order all its way: filed, decided by custodians, opened; or stopped on the
 // way. Whoever gets no answer asks again.
 func (c *public) ask(ctx context.Context, client int, chance *rand.Rand) {
@@ -224,7 +235,7 @@ func (c *public) ask(ctx context.Context, client int, chance *rand.Rand) {
 		return
 	}
 	name := fmt.Sprintf("order-%d-%d", client, chance.Uint32())
-	objected := c.objects && chance.IntN(6) == 0
+	objected := c.objects && chance.IntN(6) == 0 && c.onlyOrder(a.person.Name)
 	st, warrant, err := c.order(ctx, name, a, objected)
 	if err != nil {
 		c.told("%s: %v", name, err)

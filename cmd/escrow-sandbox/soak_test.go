@@ -136,7 +136,7 @@ type soak struct {
 // newSoak has the crowd come to the world of a cluster.
 func newSoak(t *testing.T, c *cluster.Cluster, w *world.World, seed uint64, pace time.Duration) *soak {
 	s := &soak{t: t, cluster: c}
-	s.clients = &public{World: w, history: robustness.NewHistory(time.Now), seed: seed, people: crowdOf(crowdSize), pace: pace, told: t.Logf, gone: map[string]bool{}}
+	s.clients = &public{World: w, history: robustness.NewHistory(time.Now), seed: seed, people: crowdOf(crowdSize), pace: pace, told: t.Logf, gone: map[string]bool{}, first: map[string]bool{}}
 	s.clients.rotate = func(ctx context.Context) (map[int]int64, error) {
 		came, err := versionsOf(ctx, w.Postgres.DSN, toCome)
 		if err != nil {
