@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres/postgrestest"
 	"github.com/penname/penname/escrow/translog"
@@ -61,7 +63,8 @@ func peopled(t *testing.T, people int) (admin string) {
 		`INSERT INTO first_notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target)
 		 SELECT case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target FROM notices`,
 		`INSERT INTO objections (case_id, target, n, lawyer, day, suspends, digest, keep_days) SELECT id, 0, 1, false, day, false, warrant_hash, 90 FROM cases`,
-		`INSERT INTO erasures (label, salt, day, cleared, leaf, version) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', 1, 1000000 + i, 1 FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
+		`INSERT INTO erasures (label, salt, day, cleared, leaf, version) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', 1, 1000000 + i, 1 FROM generate_series(1, (SELECT count(*) FROM cases)::int) i ORDER BY 1`,
+		`INSERT INTO erasures (label, salt, day, cleared) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', CASE i % 2 WHEN 0 THEN 1 END FROM generate_series(1000001, 1000000 + ` + strconv.Itoa(people/4) + `) i ORDER BY 1`,
 		`INSERT INTO reviews (id, account, several, state, day) SELECT substr(` + label + `, 1, 12), false, false, 'done', '2026-01-01' FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
 		`INSERT INTO mails (id, kind, case_id, target, hidden, day, since, due) SELECT substr(warrant_hash, 1, 16), 'notice', id, 0, decode(repeat('00', 412), 'hex'), day, day, day FROM cases`,
 	} {
@@ -186,8 +189,9 @@ func readRows(t *testing.T, admin *pgx.Conn, pools ...*pgxpool.Pool) (whole, ind
 }
 
 // What one person, court or custodian does reads no table from end to end, and no more rows by
-// an index than they have themselves, however many others there are. It used to: an order to
-// link, and who came back after a deletion, read every person.
+// an index than they have themselves, however many others there are; nor does what is done each
+// hour about erasures and keys. It used to: an order to link, and who came back after a
+// deletion, read every person, and each hour every erasure that ever was.
 func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 	const people, most = 10_000, 400
 	admin := peopled(t, people)
@@ -205,6 +209,12 @@ func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 	for name, read := range reads(t, admin, s, d) {
 		all[name] = func() write { return write{try: read} }
 	}
+	group := value[int](t, admin, `SELECT max(number) FROM penname.key_groups`)
+	for name, job := range jobs(k, s, d, group, "h") {
+		all[name] = func() write { return write{try: job} }
+	}
+	// Those are as many as wait, and as are in the groups that are open.
+	more := map[string]int64{"Pending": people / 4, "PendingErasures": people/4 + 10, "GroupsOpen": people / 4}
 	all["Enrol/again"] = func() write {
 		e := enrolment()
 		_, _, err := s.Enrol(t.Context(), e)
@@ -227,10 +237,32 @@ func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 		}
 		after, indexed := readRows(t, conn, s.pool, d.pool, k.pool)
 		for table, n := range after {
-			if n > before[table] || indexed[table] > byIndex[table]+most {
+			if n > before[table] || indexed[table] > byIndex[table]+max(most, more[name]) {
 				t.Errorf("%s reads %d rows of %s, and %d by its indexes", name, n-before[table], table, indexed[table]-byIndex[table])
 			}
 		}
+	}
+}
+
+// jobs are what each side does by itself about erasures and keys.
+func jobs(k *Keeping, s *Issuing, d *Disclosing, group int, label string) map[string]func(ctx context.Context) error {
+	r := keep.Rotation{Group: group, Version: 2}
+	return map[string]func(ctx context.Context) error{
+		"Again":           func(ctx context.Context) error { _, err := k.Again(ctx, label, 100); return err },
+		"Waiting":         func(ctx context.Context) error { _, err := k.Waiting(ctx, -1, 100); return err },
+		"Under":           func(ctx context.Context) error { _, err := k.Under(ctx); return err },
+		"Pending":         func(ctx context.Context) error { _, err := d.Erasures.Pending(ctx, label, 100); return err },
+		"Cleared":         func(ctx context.Context) error { _, err := k.Cleared(ctx, label, 100); return err },
+		"PendingErasures": func(ctx context.Context) error { _, _, err := k.PendingErasures(ctx, day); return err },
+		"UsedVersions":    func(ctx context.Context) error { _, err := k.UsedVersions(ctx, group); return err },
+		"Used":            func(ctx context.Context) error { _, err := d.UsedVersions(ctx, group); return err },
+		"Groups":          func(ctx context.Context) error { _, err := k.Groups(ctx, group, 100); return err },
+		"Below":           func(ctx context.Context) error { _, err := k.Below(ctx, group, 2); return err },
+		"Older":           func(ctx context.Context) error { _, err := k.Older(ctx, r, 1, 500); return err },
+		"NextSnapshot":    func(ctx context.Context) error { _, err := k.NextSnapshot(ctx, day); return err },
+		"NewestSnapshot":  func(ctx context.Context) error { _, _, err := k.NewestSnapshot(ctx); return err },
+		"OpenGroups":      func(ctx context.Context) error { _, err := s.OpenGroups(ctx, day); return err },
+		"GroupsOpen":      func(ctx context.Context) error { _, _, _, err := k.OpenGroups(ctx, day); return err },
 	}
 }
 
