@@ -126,11 +126,13 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER ends AFTER UPDATE ON rotations FOR EACH ROW WHEN (NEW.state = 'done') EXECUTE FUNCTION rotation_ends();
-INSERT INTO groups_waiting SELECT key_group, max(version) FROM erasures WHERE leaf IS NOT NULL GROUP BY key_group ON CONFLICT DO NOTHING;
-DELETE FROM groups_waiting w WHERE EXISTS (SELECT FROM rotations r WHERE r.key_group = w.key_group AND r.version > w.version AND r.state = 'done');
 
 -- Which groups, and what rotations up to which step made, is in a snapshot of the key service at least.
 ALTER TABLE snapshots ADD COLUMN IF NOT EXISTS key_group int NOT NULL DEFAULT 0, ADD COLUMN IF NOT EXISTS step bigint NOT NULL DEFAULT 0, ALTER COLUMN version SET DEFAULT 1;
 UPDATE snapshots SET step = -1 WHERE version < (SELECT max(version) FROM rotations); -- of before the last rotation
 ALTER TABLE snapshots DROP CONSTRAINT IF EXISTS snapshots_pkey, ADD CONSTRAINT snapshots_pkey PRIMARY KEY (day, version, key_group, step);
 -- +goose StatementEnd
+
+-- Those of before.
+INSERT INTO groups_waiting SELECT key_group, max(version) FROM erasures WHERE leaf IS NOT NULL GROUP BY key_group ON CONFLICT DO NOTHING;
+DELETE FROM groups_waiting w WHERE EXISTS (SELECT FROM rotations r WHERE r.key_group = w.key_group AND r.version > w.version AND r.state = 'done');

@@ -24,8 +24,10 @@ type Options struct {
 	Day    time.Time // the last on which somebody came
 	Days   int       // on which people came, that one included; 0: three years
 
-	// Open makes the key of a group into which people come from now on. nil: nobody comes.
+	// Open makes the key of a group into which people come from now on, and Wrap wraps a half
+	// with it, of 32 bytes. nil: nobody comes, and nobody of those leaves.
 	Open func(ctx context.Context, group int) error
+	Wrap func(ctx context.Context, group int, label string, half []byte) (string, error)
 
 	Progress func(table string, done, of int) // after each chunk; nil: nobody is told
 
@@ -160,7 +162,7 @@ var together = [][]table{
 		{name: "records", columns: "label, first_half, second_half, sealed, day", per1000: 1000, row: func(w *row) {
 			n := w.IntN(w.o.Days)
 			w.put([]byte(w.label()))
-			w.put(append(fmt.Appendf(nil, "g%d:", w.o.groupFrom(n)+w.IntN(openAtOnce)), w.wrapped(60)...))
+			w.put(w.half(w.o.groupFrom(n) + w.IntN(openAtOnce)))
 			w.put(w.bytes(232))
 			w.put(w.bytes(520))
 			w.date(w.o.Day.AddDate(0, 0, n+1-w.o.Days))
@@ -282,7 +284,7 @@ func (t table) copy(ctx context.Context, conn *pgx.Conn, w *row, last int) error
 			t.row(w)
 		}
 		binary.Write(w.to, binary.BigEndian, int16(-1)) //nolint:errcheck // likewise
-		to.CloseWithError(w.to.Flush())
+		to.CloseWithError(errors.Join(w.to.Flush(), w.failed))
 	}()
 	_, err := conn.PgConn().CopyFrom(ctx, from, `COPY `+t.name+` (`+t.columns+`) FROM STDIN (FORMAT binary)`)
 	from.CloseWithError(err)
