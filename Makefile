@@ -16,7 +16,7 @@ export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 # make demo CLUSTER=1  the same on a cluster: PostgreSQL under Patroni, Vault on Raft, two escrowd of each side
 # make demo ARGS='--platform id=my-app,redirect=http://localhost:3000/callback'
 demo:
-	@$(GO) build -o bin/ ./cmd/escrow ./cmd/escrow-sandbox $(if $(CLUSTER),./cmd/escrowd) && exec bin/escrow-sandbox $(if $(CLUSTER),cluster) $(if $(ONCE),--once) $(if $(VAULT),--vault) $(ARGS)
+	@$(GO) build -o bin/ ./cmd/escrow ./cmd/escrow-sandbox $(if $(CLUSTER),./cmd/escrowd) && exec bin/escrow-sandbox $(if $(CLUSTER),cluster) $(if $(ONCE),--once) $(if $(VAULT),$(if $(CLUSTER),,--vault)) $(ARGS)
 
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup

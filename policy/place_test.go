@@ -79,7 +79,6 @@ func TestAPlaceThatIsNone(t *testing.T) {
 		"number 1 with predecessor": func(b *Bundle) { b.Number = 1 },
 		"number 2 without":          func(b *Bundle) { b.Predecessor = "" },
 		"no hash":                   func(b *Bundle) { b.Predecessor = "yesterday's" },
-		"version 6":                 func(b *Bundle) { b.Version = 6 },
 		"version 0":                 func(b *Bundle) { b.Version = 0 },
 		"version 1 with a number":   func(b *Bundle) { b.Version = 1 },
 		"version 1 with a stop":     func(b *Bundle) { b.Version, b.Number, b.Predecessor, b.Stops = 1, 0, "", []Stop{{Case: &leaf}} },

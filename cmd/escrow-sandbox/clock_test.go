@@ -12,8 +12,8 @@ import (
 	"github.com/penname/penname/escrow/sandbox/world"
 )
 
-// TestF24ClockJumps: the clock of everybody jumps in the middle of a case. An hour on, the
-// case goes on. Before the order was signed, or years after it ran out, nothing is decided,
+// TestF24ClockJumps: the clock of everybody jumps in the middle of a case. An hour on, or
+// standing still, the case goes on. Before the order was signed, or years after it ran out, nothing is decided,
 // released or logged: a clock in doubt discloses nothing. When it is right again the same
 // case goes on, and the log never went back in time.
 func TestF24ClockJumps(t *testing.T) {
@@ -59,6 +59,21 @@ func TestF24ClockJumps(t *testing.T) {
 			}
 		})
 	}
+	t.Run("it stands still", func(t *testing.T) {
+		tb.Clock.Stop()
+		defer tb.Clock.Go()
+		st := filedCase(t, tb)
+		st.Author = sandbox.People()[1]
+		for _, c := range []string{"alba", "bruno"} {
+			if err := st.Approve(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := st.Open(t.Context()); err != nil {
+			t.Error(err)
+		}
+		leaves(t, tb) // the audit finds nothing
+	})
 	if err := tb.Service.Disclosing.Store.Check(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +28,7 @@ func clusterCommand() *cobra.Command {
 		Example: "  escrow-sandbox cluster\n  escrow-sandbox cluster --once\n  escrow-sandbox cluster --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if isolated && !cluster.Inside() {
-				return again(cmd.Context(), cmd)
+				return again(cmd)
 			}
 			return playOnCluster(cmd, cluster.Options{Isolated: isolated, Progress: cmd.ErrOrStderr()}, once)
 		},
@@ -42,19 +39,22 @@ func clusterCommand() *cobra.Command {
 }
 
 // again runs this command where it may make networks.
-func again(ctx context.Context, c *cobra.Command) error {
-	cmd, err := cluster.Isolate(ctx, os.Args[1:]...)
+func again(c *cobra.Command) error {
+	cmd, err := cluster.Isolate(c.Context(), os.Args[1:]...)
 	if err != nil {
 		return err
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, c.OutOrStdout(), c.ErrOrStderr()
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 20 * time.Second
-	err = cmd.Run()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && ctx.Err() == nil {
-		return cluster.ErrStart.Because(exit)
+	switch err := cmd.Run(); {
+	case cmd.ProcessState == nil:
+		return cluster.ErrIsolation.Because(err)
+	case cmd.ProcessState.Success():
+		return nil
+	case cmd.ProcessState.Exited() && cmd.ProcessState.ExitCode() <= shell.Interrupted:
+		return shell.Exited(cmd.ProcessState.ExitCode())
+	default: // it was killed, and said nothing
+		return cluster.ErrStart.Because(err)
 	}
-	return nil
 }
 
 // readyNode is a node as --json tells it.
@@ -109,8 +109,9 @@ func playOnCluster(cmd *cobra.Command, o cluster.Options, once bool) (err error)
 		ready
 		Nodes     []readyNode `json:"nodes"`
 		Authority string      `json:"ca_file"`
-		PID       int         `json:"pid"`
-	}{readyOf(w), nodes, c.CAFile, os.Getpid()}
+		Target    int         `json:"pid"` // for nsenter --net --target
+	}{readyOf(w), nodes, c.CAFile, cluster.Target()}
+	r.Audit += " --ca-file " + c.CAFile
 	if shell.AsJSON(cmd) {
 		err = shell.Print(out, true, r, "")
 	} else {
@@ -129,7 +130,12 @@ func tellCluster(out io.Writer, r ready, nodes []readyNode, c *cluster.Cluster) 
 	for _, n := range nodes {
 		fmt.Fprintf(out, "  %-14s %-10s %s\n", n.Name, n.Kind, n.Address)
 	}
-	fmt.Fprintf(out, "Things to try next:\n  - who leads: patronictl -c %s/db-1/config list\n  - end who leads, and look again: a process of a node works in its folder\n"+
-		"  - what a side says that is in doubt: %s status --config %s/disclosing-1/escrowd.toml\n  - audit the public log yourself:\n    %s --ca-file %s\n",
-		c.Dir, invocation("escrowd"), c.Dir, r.Audit, c.CAFile)
+	fmt.Fprint(out, "Things to try next:\n")
+	if cluster.Inside() {
+		fmt.Fprintf(out, "  - first, since nothing of it is reached from outside: nsenter --net --target %d\n", cluster.Target())
+	}
+	fmt.Fprintf(out, "  - who leads: patronictl -c %[1]s/db-1/config list\n"+
+		"  - end a node, here db-1, by all processes that work in its folder:\n    kill -9 $(find /proc/[0-9]*/cwd -maxdepth 0 -lname '%[1]s/db-1*' 2>/dev/null | cut -d/ -f3)\n"+
+		"  - what a side says that is in doubt: %[2]s status --config %[1]s/disclosing-1/escrowd.toml\n  - audit the public log yourself:\n    %[3]s\n",
+		c.Dir, invocation("escrowd"), r.Audit)
 }

@@ -21,8 +21,9 @@ import (
 )
 
 // doubtOnCluster: without a standby that confirms and without a Vault that leads, each side
-// says so of each part by its code, and goes on by itself when they are back.
-func doubtOnCluster(t *testing.T, c *cluster.Cluster, _ *world.World) {
+// says so of each part by its code, also to who comes by the proxy, and goes on by itself
+// when they are back.
+func doubtOnCluster(t *testing.T, c *cluster.Cluster, w *world.World) {
 	leader, err := c.DatabaseLeader(t.Context())
 	if err != nil {
 		t.Fatal(said(err))
@@ -36,8 +37,13 @@ func doubtOnCluster(t *testing.T, c *cluster.Cluster, _ *world.World) {
 	}
 	for kind, side := range map[cluster.Kind]string{cluster.Issuing: "issue", cluster.Disclosing: "disclose", cluster.Keeping: "keep"} {
 		for _, n := range c.Of(kind) {
-			says(t, c, n, map[string]string{side + ".database": "database.no_standby", side + ".keys": "keys.unavailable"})
+			says(t, c, "https://"+n.Address, map[string]string{side + ".database": "database.no_standby", side + ".keys": "keys.unavailable"})
 		}
+	}
+	says(t, c, c.Origin, map[string]string{"issue.database": "database.no_standby", "issue.keys": "keys.unavailable"})
+	// The other side, by its own refusal: "custodian.unknown" needs neither of the two.
+	if said, code := w.Escrow(t.Context(), "warrant", "status", strings.Repeat("a", 26), "--server", c.Origin, "--ca-file", c.CAFile, "--json"); code != 1 || strings.Contains(said, "server.unreachable") {
+		t.Error(code, said)
 	}
 	for _, n := range frozen {
 		n.Thaw()
@@ -47,8 +53,8 @@ func doubtOnCluster(t *testing.T, c *cluster.Cluster, _ *world.World) {
 	}
 }
 
-// says waits until a process of escrowd says of its parts what is wanted.
-func says(t *testing.T, c *cluster.Cluster, n *cluster.Node, want map[string]string) {
+// says waits until who answers at an address says of its parts what is wanted.
+func says(t *testing.T, c *cluster.Cluster, address string, want map[string]string) {
 	t.Helper()
 	client := &http.Client{Timeout: 8 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.Authorities}}}
 	defer client.CloseIdleConnections()
@@ -57,14 +63,14 @@ func says(t *testing.T, c *cluster.Cluster, n *cluster.Node, want map[string]str
 		Parts map[string]string
 	}
 	for range 20 {
-		resp, err := client.Get("https://" + n.Address + "/readyz")
+		resp, err := client.Get(address + "/readyz")
 		if err != nil {
 			t.Fatal(err)
 		}
 		err = json.NewDecoder(resp.Body).Decode(&found)
 		resp.Body.Close()
 		if err != nil || found.Ready != (resp.StatusCode == http.StatusOK) {
-			t.Fatal(err, resp.Status, found)
+			t.Fatal(address, err, resp.Status, found)
 		}
 		same := !found.Ready
 		for part, code := range want {
@@ -75,7 +81,7 @@ func says(t *testing.T, c *cluster.Cluster, n *cluster.Node, want map[string]str
 		}
 		time.Sleep(500 * time.Millisecond) //nolint:forbidigo // it is asked by HTTP
 	}
-	t.Errorf("%s says %v, not %v", n.Name, found, want)
+	t.Errorf("%s says %v, not %v", address, found, want)
 }
 
 // poolerOnCluster: the sides refuse pgbouncer in each of its modes, whether it lets them set

@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
 
+	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
 )
 
@@ -60,6 +62,32 @@ func BenchmarkReshare(b *testing.B) {
 	}
 }
 
+// TestReshareThreeTimes: the same custodians renew their shares three times in a row, and
+// nobody does anything in between. What was filed before opens with the newest.
+func TestReshareThreeTimes(t *testing.T) {
+	t.Parallel()
+	tb := startForTest(t)
+	st := filedCase(t, tb)
+	st.Author = sandbox.People()[1]
+	for i := range 3 {
+		if err := reshare(t.Context(), tb); err != nil {
+			t.Fatalf("time %d: %v", i+1, err)
+		}
+	}
+	for _, c := range []string{"alba", "chidi"} {
+		if err := st.Approve(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		// The older shares are destroyed.
+		if left, err := filepath.Glob(tb.Path("custodians", c, "share.key*")); err != nil || len(left) != 1 {
+			t.Errorf("%s keeps %v: %v", c, left, err)
+		}
+	}
+	if err := st.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func psql(b *testing.B, tb *world.World, sql string) string {
 	b.Helper()
 	out, err := exec.Command("psql", "-qAtX", "-v", "ON_ERROR_STOP=1", tb.Postgres.DSN, "-c", sql).CombinedOutput()
@@ -69,7 +97,8 @@ func psql(b *testing.B, tb *world.World, sql string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// reshare moves the key from alba and bruno to all three, and puts it in force.
+// reshare moves the key from alba and bruno to all three, and ends when the public log shows
+// the new rules.
 func reshare(ctx context.Context, t *world.World) error {
 	operator := func(args ...string) (string, error) {
 		var out strings.Builder
@@ -78,14 +107,22 @@ func reshare(ctx context.Context, t *world.World) error {
 		}
 		return strings.TrimSpace(out.String()), nil
 	}
-	// Where an earlier one was interrupted, everybody first goes back to the rules in force.
-	if _, err := os.Stat(t.Path("next.json")); err == nil {
+	// The file that the service is started with is never one that is not in force.
+	next, endorsed := t.Path("next.json"), t.Path("next.endorsed")
+	inForce := func() error { return os.Rename(next, t.Path("bundle.json")) }
+	// An earlier one that was interrupted is in force, or everybody first goes back to the rules
+	// that are.
+	if _, err := os.Stat(next); err == nil && shown(ctx, t, next) == nil {
+		if err := inForce(); err != nil {
+			return err
+		}
+	} else if err == nil {
 		for _, c := range world.Custodians {
 			if said, code := t.Escrow(ctx, t.AsCustodian(c.ID, "endorse", t.Path("bundle.json"), "--yes")...); code != 0 {
 				return errors.New(said)
 			}
 		}
-		if err := os.Remove(t.Path("next.json")); err != nil {
+		if err := os.Remove(next); err != nil {
 			return err
 		}
 	}
@@ -122,8 +159,6 @@ func reshare(ctx context.Context, t *world.World) error {
 	if _, err := operator("ceremony", "publish", hash, "--database-file", t.Path("disclosing.dsn"), "--out", t.Path("transcript.json"), "--force"); err != nil {
 		return err
 	}
-	// The file that the service is started with is never one that is not in force.
-	next, endorsed := t.Path("next.json"), t.Path("next.endorsed")
 	if _, err := operator("ceremony", "bundle", t.Path("transcript.json"), "--from", t.Path("bundle.json"), "--out", next, "--force"); err != nil {
 		return err
 	}
@@ -138,14 +173,34 @@ func reshare(ctx context.Context, t *world.World) error {
 	if err := os.WriteFile(endorsed, []byte(strings.Join(endorsements, "\n")), 0o600); err != nil {
 		return err
 	}
-	for range 60 { // again, until it is known to be in force
+	for range 60 { // again, until it is known to be installed
 		if _, err = operator("bundle", "install", next, endorsed, "--database-file", t.Path("disclosing.dsn")); err == nil {
-			return os.Rename(next, t.Path("bundle.json"))
+			break
 		}
 		if !strings.Contains(err.Error(), "database.") {
 			return err
 		}
 		time.Sleep(time.Second)
 	}
+	if err == nil && t.Service != nil {
+		err = t.Service.Publish(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	for range 100 { // processes publish by themselves within a minute
+		if err = shown(ctx, t, next); err == nil {
+			return inForce()
+		}
+		time.Sleep(time.Second)
+	}
 	return err
+}
+
+// shown is nil if the public log shows a bundle.
+func shown(ctx context.Context, t *world.World, bundle string) error {
+	if said, code := t.Escrow(ctx, "log", "audit", "--bundle", bundle, "--server", t.Origin); code != 0 {
+		return errors.New(said)
+	}
+	return nil
 }

@@ -28,6 +28,9 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/robustness"
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // public are clients of a world who do everything that can be done, at a bounded rate, and
@@ -40,9 +43,11 @@ type public struct {
 	pace    time.Duration    // between two acts of one client
 	pool    *http.Transport
 	told    func(format string, args ...any)
+	objects bool // people object, too, for which they wait for a minute
 
-	// rotate moves a key on and returns the version it came to, reshare the custodians' shares.
-	rotate, reshare func(context.Context) (int64, error)
+	// rotate moves the record keys on and returns the version that each group came to, reshare
+	// the custodians' shares.
+	rotate, reshare func(context.Context) (map[int]int64, error)
 
 	mu    sync.Mutex
 	posts []accused // that no court has asked about
@@ -218,7 +223,8 @@ func (c *public) ask(ctx context.Context, client int, chance *rand.Rand) {
 		return
 	}
 	name := fmt.Sprintf("order-%d-%d", client, chance.Uint32())
-	st, warrant, err := c.order(ctx, name, a)
+	objected := c.objects && chance.IntN(6) == 0
+	st, warrant, err := c.order(ctx, name, a, objected)
 	if err != nil {
 		c.told("%s: %v", name, err)
 		return
@@ -243,6 +249,7 @@ func (c *public) ask(ctx context.Context, client int, chance *rand.Rand) {
 	file := func() robustness.Operation {
 		return do(robustness.File, "", "warrant", "file", st.Warrant, "--evidence", st.Evidence, "--exhibits", st.Exhibits(), "--server", c.Origin, "--json")
 	}
+	slow := time.Duration(0) // how long a custodian thinks
 	decide := func(custodian string) {
 		for range 200 {
 			if said, code := c.Escrow(ctx, c.AsCustodian(custodian, "review", st.ID, "--exhibits-to", c.Path("read-"+name+custodian))...); code == 0 || nothingDone.MatchString(codeOf(said)) {
@@ -250,6 +257,7 @@ func (c *public) ask(ctx context.Context, client int, chance *rand.Rand) {
 			}
 			pause(ctx, 4*quietly)
 		}
+		pause(ctx, slow)
 		do(robustness.Decide, custodian, c.AsCustodian(custodian, "approve", st.ID)...)
 	}
 	stop := func() {
@@ -261,13 +269,19 @@ func (c *public) ask(ctx context.Context, client int, chance *rand.Rand) {
 		do(robustness.Withdraw, "", "warrant", "file", stop, "--server", c.Origin)
 	}
 	var steps [][]func() // those of one step at the same time
-	switch chance.IntN(6) {
+	open := func() robustness.Operation { return do(robustness.Open, "", st.OpenArgs()...) }
+	switch chance.IntN(8) {
 	case 0: // F28: stopped at the moment of the release
 		steps = [][]func(){{func() { decide("alba") }}, {func() { decide("bruno") }, stop}}
 	case 1: // F27: the last decision from many
 		steps = [][]func(){{func() { decide("alba") }, func() { decide("bruno") }, func() { decide("chidi") }}}
 	case 2:
 		steps = [][]func(){{func() { decide("alba") }}, {stop}, {func() { decide("bruno") }}}
+	case 3: // F30: one who thinks for long, while shares and keys move on
+		slow = time.Duration(10+chance.IntN(40)) * c.pace
+		steps = [][]func(){{func() { decide("alba") }}, {func() { decide("bruno") }}}
+	case 4: // F30: one who answers when it is opened
+		steps = [][]func(){{func() { decide("alba") }}, {func() { decide("bruno") }}, {func() { open() }}, {func() { decide("chidi") }}}
 	default:
 		steps = [][]func(){{func() { decide("alba") }}, {func() { decide("bruno") }}}
 	}
@@ -278,10 +292,40 @@ func (c *public) ask(ctx context.Context, client int, chance *rand.Rand) {
 		return
 	}
 	st.ID = filed[0].Case
+	if objected {
+		c.object(ctx, client, st)
+		decide("alba") // which is refused
+		return
+	}
 	for _, s := range steps {
 		together(s...)
 	}
-	do(robustness.Open, "", st.OpenArgs()...)
+	if open().Code == "warrant.quorum_not_met" { // the shares moved on in between: they answer again
+		decide("alba")
+		decide("bruno")
+		open()
+	}
+}
+
+// object has the person whom a court asks about object, as soon as they were told.
+func (c *public) object(ctx context.Context, client int, st *world.Case) {
+	for range 40 {
+		pause(ctx, 3*time.Second)
+		b := c.browser()
+		if c.isGone(st.Author.Name, false) || b.Enrol(ctx, c.Origin, st.Author.Name) != nil || b.Open(ctx, c.Origin+"/me") != nil || !strings.Contains(b.Page.Body, "Send the objection") {
+			continue
+		}
+		op := c.history.Run(robustness.Operation{Client: client, Act: robustness.Object, Person: st.Author.Name, Case: st.ID}, func(op *robustness.Operation) {
+			if err := errors.Join(b.Press(ctx, "Send the objection", url.Values{"text": {"It is true."}}), b.Shows(http.StatusOK, "Your objection is stored")); err != nil {
+				op.Code = saw(b, err)
+				return
+			}
+			op.Outcome = robustness.OK
+		})
+		if op.Outcome == robustness.OK {
+			return
+		}
+	}
 }
 
 // together does all of it at the same time.
@@ -293,8 +337,9 @@ func together(all ...func()) {
 	wg.Wait()
 }
 
-// order drafts and signs an order about a post, and returns its number.
-func (c *public) order(ctx context.Context, name string, a accused) (*world.Case, string, error) {
+// order drafts and signs an order about a post, and returns its number. By its offence the
+// author is told first, or is not.
+func (c *public) order(ctx context.Context, name string, a accused, first bool) (*world.Case, string, error) {
 	st := &world.Case{World: c.World, Author: a.person, Post: a.post}
 	var err error
 	if st.Evidence, err = c.SaveEvidence("evidence-"+name+".jws", a.post); err != nil {
@@ -303,6 +348,14 @@ func (c *public) order(ctx context.Context, name string, a accused) (*world.Case
 	draft, err := c.Draft(name+".json", a.post, st.Evidence, "threats-to-life", "Threats to kill", 120)
 	if err != nil {
 		return nil, "", err
+	}
+	if first {
+		if draft, err = c.Draft(name+".json", a.post, st.Evidence, "defamation", "Defamation", 0); err == nil {
+			err = toldFirst(draft)
+		}
+		if err != nil {
+			return nil, "", err
+		}
 	}
 	if st.Warrant, err = c.Sign(ctx, draft, "court.jwk"); err != nil {
 		return nil, "", err
@@ -319,6 +372,23 @@ func (c *public) order(ctx context.Context, name string, a accused) (*world.Case
 		err = json.Unmarshal(payload, &claims)
 	}
 	return st, claims.ID, err
+}
+
+// toldFirst makes a draft one that is no secret.
+func toldFirst(draft string) error {
+	raw, err := os.ReadFile(draft)
+	if err != nil {
+		return err
+	}
+	var w map[string]any
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return err
+	}
+	w["offence_id"], w["secrecy"] = "defamation", map[string]any{"ends": time.Now().UTC().Truncate(time.Second), "reason": ""}
+	if raw, err = json.Marshal(w); err != nil {
+		return err
+	}
+	return os.WriteFile(draft, raw, 0o600)
 }
 
 // nothingDone are the beginnings of codes of refusals after which nothing was done.
@@ -412,12 +482,19 @@ func (c *public) leave(ctx context.Context, client int, chance *rand.Rand) {
 				return
 			}
 		}
-		op.Outcome = robustness.OK
+		commitment, err := proof.ParseReceipt([]byte(b.Page.Body))
+		if err != nil {
+			c.told("%s has no receipt: %v", who.Name, err)
+		}
+		op.Outcome, op.Receipt, op.Record = robustness.OK, commitment, strings.Trim(recordOf.FindString(b.Page.Body), "<>")
 	})
 }
 
+// recordOf is the label on a receipt.
+var recordOf = regexp.MustCompile(`>[a-z2-7]{26}<`)
+
 // move rotates or reshares, now and then.
-func (c *public) move(ctx context.Context, client int, act robustness.Act, move func(context.Context) (int64, error)) {
+func (c *public) move(ctx context.Context, client int, act robustness.Act, move func(context.Context) (map[int]int64, error)) {
 	pause(ctx, 40*c.pace)
 	if move == nil {
 		return
@@ -428,7 +505,7 @@ func (c *public) move(ctx context.Context, client int, act robustness.Act, move 
 			op.Code = err.Error()
 			return
 		}
-		op.Outcome, op.Number = robustness.OK, n
+		op.Outcome, op.Versions = robustness.OK, n
 	})
 }
 
@@ -436,7 +513,7 @@ func (c *public) move(ctx context.Context, client int, act robustness.Act, move 
 // more.
 func (c *public) end(ctx context.Context, t *testing.T, dsn string) robustness.End {
 	t.Helper()
-	end := robustness.End{Enrolled: map[string]int{}, PenNames: map[robustness.Holder]string{}, Numbers: map[robustness.Act]int64{}, Quorum: world.Quorum, Erasing: 3 * time.Minute}
+	end := robustness.End{Enrolled: map[string]int{}, PenNames: map[robustness.Holder]string{}, Quorum: world.Quorum}
 	known := map[string]map[string]bool{} // person to platforms
 	erased := map[string]bool{}
 	for _, op := range c.history.Operations() {
@@ -450,8 +527,6 @@ func (c *public) end(ctx context.Context, t *testing.T, dsn string) robustness.E
 			if op.Platform != "" {
 				known[op.Person][op.Platform] = true
 			}
-		case (op.Act == robustness.Rotate || op.Act == robustness.Reshare) && op.Outcome == robustness.OK:
-			end.Numbers[op.Act] = max(end.Numbers[op.Act], op.Number)
 		}
 	}
 	for name, platforms := range known {
@@ -514,27 +589,93 @@ func (c *public) readCases(ctx context.Context, t *testing.T, dsn string, end *r
 		return root, err
 	}
 	end.Cases = map[string]robustness.CaseAtEnd{}
-	var name, warrant, state, custodian string
+	var name, warrant, state, custodian, rules string
 	var recorded, leaf int64
 	var authorised, released *int64
-	rows(`SELECT id, warrant_id, state, recorded_leaf, authorised_leaf, released_leaf FROM penname.cases`, []any{&name, &warrant, &state, &recorded, &authorised, &released}, func() error {
-		at := robustness.CaseAtEnd{Warrant: warrant, State: state, Leaf: recorded, Decisions: map[string]int64{}}
+	var packed []byte
+	rows(`SELECT id, warrant_id, state, recorded_leaf, authorised_leaf, released_leaf, package FROM penname.cases`, []any{&name, &warrant, &state, &recorded, &authorised, &released, &packed}, func() error {
+		at := robustness.CaseAtEnd{Warrant: warrant, State: state, Leaf: recorded, Decisions: map[robustness.Vote]int64{}, Opened: map[string]int64{}}
 		if authorised != nil {
 			at.Decided = append(at.Decided, *authorised)
 		}
-		if released != nil {
-			at.Released = append(at.Released, *released)
-		}
+		err := release(&at, released, packed)
 		end.Cases[name] = at
+		return err
+	})
+	rows(`SELECT case_id, custodian, coalesce(a.bundle, c.bundle), leaf FROM penname.approvals a JOIN penname.cases c ON c.id = case_id`, []any{&name, &custodian, &rules, &leaf}, func() error {
+		end.Cases[name].Decisions[robustness.Vote{Custodian: custodian, Rules: rules}] = leaf
 		return nil
 	})
-	rows(`SELECT case_id, custodian, leaf FROM penname.approvals`, []any{&name, &custodian, &leaf}, func() error { end.Cases[name].Decisions[custodian] = leaf; return nil })
-	rows(`SELECT case_id, authorised_leaf, released_leaf FROM penname.case_rounds`, []any{&name, &recorded, &released}, func() error {
+	rows(`SELECT case_id, authorised_leaf, released_leaf, package FROM penname.case_rounds`, []any{&name, &recorded, &released, &packed}, func() error {
 		at := end.Cases[name]
-		if at.Decided = append(at.Decided, recorded); released != nil {
-			at.Released = append(at.Released, *released)
-		}
+		at.Decided = append(at.Decided, recorded)
+		err := release(&at, released, packed)
+		end.Cases[name] = at
+		return err
+	})
+	rows(`SELECT case_id, coalesce(leaf, -1) FROM penname.objections WHERE suspends AND outcome IS NULL`, []any{&name, &leaf}, func() error {
+		at := end.Cases[name]
+		at.Objected = append(at.Objected, leaf)
 		end.Cases[name] = at
 		return nil
 	})
+	end.Erasures = map[string]robustness.ErasedAtEnd{}
+	rows(`SELECT label, coalesce(e.leaf, -1), coalesce(convert_from(l.leaf, 'UTF8')::json ->> 'commitment', '') FROM penname.erasures e LEFT JOIN penname.log_leaves l ON l.index = e.leaf`,
+		[]any{&name, &leaf, &state}, func() error {
+			end.Erasures[name] = robustness.ErasedAtEnd{Leaf: leaf, Commitment: state}
+			return nil
+		})
+	end.Versions = map[robustness.Act]map[int]int64{robustness.Reshare: {}}
+	if end.Versions[robustness.Rotate], err = versionsOf(ctx, dsn, oldest); err != nil {
+		t.Fatal(err)
+	}
+	rows(`SELECT bundle FROM penname.bundles ORDER BY leaf DESC LIMIT 1`, []any{&packed}, func() error {
+		b, err := policy.ParseBundle(packed)
+		if err == nil {
+			end.Versions[robustness.Reshare][0] = int64(b.Number)
+		}
+		return err
+	})
+}
+
+// toCome are the versions that a rotation brings the groups to: of one that was interrupted, it
+// is that one's.
+const toCome = `SELECT key_group, coalesce((SELECT min(version) FROM penname.rotations o WHERE o.key_group = r.key_group AND state <> 'done'), oldest + 1) FROM (` + oldest + `) r`
+
+// oldest are the versions of each group's key that a record of it is under, at least.
+const oldest = `SELECT penname.key_group(first_half) AS key_group, min(penname.key_version(first_half)) AS oldest FROM penname.records WHERE erased IS NULL GROUP BY 1`
+
+// versionsOf reads a version of each group.
+func versionsOf(ctx context.Context, dsn, sql string) (map[int]int64, error) {
+	db, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close(ctx) //nolint:errcheck // a test's connection
+	versions := map[int]int64{}
+	var group int
+	var version int64
+	rows, err := db.Query(ctx, sql)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&group, &version}, func() error { versions[group] = version; return nil })
+	}
+	return versions, err
+}
+
+// release notes a package, and which records it opens.
+func release(at *robustness.CaseAtEnd, leaf *int64, packed []byte) error {
+	if leaf == nil {
+		return nil
+	}
+	if at.Released = append(at.Released, *leaf); packed == nil { // it was deleted after the notice
+		return nil
+	}
+	var p opening.Package
+	if err := json.Unmarshal(packed, &p); err != nil {
+		return err
+	}
+	for _, t := range p.Targets {
+		at.Opened[t.Label] = *leaf
+	}
+	return nil
 }

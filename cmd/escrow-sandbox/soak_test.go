@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -57,17 +56,17 @@ func clusterFaults(ctx context.Context, c *cluster.Cluster, chance *rand.Rand) [
 	faults := []clusterFault{
 		{"database leader killed", c.DatabaseLeader, kill, start, 2 * time.Second},
 		{"database leader frozen", c.DatabaseLeader, freeze, thaw, 12 * time.Second},
-		{"database standby killed", c.DatabaseStandby, kill, start, 2 * time.Second},
+		{"database standby killed", c.DatabaseStandby, kill, start, time.Second},
 		{"database standby frozen", c.DatabaseStandby, freeze, thaw, 0},
 		{"Vault leader killed", c.VaultLeader, kill, start, 0},
 		{"Vault leader frozen", c.VaultLeader, freeze, thaw, 2 * time.Second},
-		{"proxy killed", one(cluster.Haproxy), kill, start, 2 * time.Second},
+		{"proxy killed", one(cluster.Haproxy), kill, start, time.Second},
 		{"proxy frozen", one(cluster.Haproxy), freeze, thaw, 0},
 		{"etcd killed", one(cluster.Etcd), kill, start, 0},
-		{"a process killed", one(cluster.Issuing, cluster.Disclosing, cluster.Keeping), kill, start, 2 * time.Second},
+		{"a process killed", one(cluster.Issuing, cluster.Disclosing, cluster.Keeping), kill, start, time.Second},
 		{"a process frozen", one(cluster.Issuing, cluster.Disclosing), freeze, thaw, 0},
-		{"a process told to end", one(cluster.Issuing, cluster.Disclosing, cluster.Keeping), terminate, start, 2 * time.Second},
-		{"a process without descriptors", one(cluster.Issuing, cluster.Disclosing), noDescriptors, descriptors, 2 * time.Second},
+		{"a process told to end", one(cluster.Issuing, cluster.Disclosing, cluster.Keeping), terminate, start, time.Second},
+		{"a process without descriptors", one(cluster.Issuing, cluster.Disclosing), noDescriptors, descriptors, time.Second},
 	}
 	if !cluster.Inside() {
 		return faults
@@ -88,7 +87,7 @@ func clusterFaults(ctx context.Context, c *cluster.Cluster, chance *rand.Rand) [
 		clusterFault{"database standby cut off", c.DatabaseStandby, cut, heal, 0},
 		clusterFault{"Vault leader cut off", c.VaultLeader, cut, heal, 0},
 		clusterFault{"a process cut off", one(cluster.Issuing, cluster.Disclosing), cut, heal, 0},
-		clusterFault{"proxy and database leader apart", c.DatabaseLeader, between(proxy, c.Cut), between(proxy, c.Heal), 2 * time.Second},
+		clusterFault{"proxy and database leader apart", c.DatabaseLeader, between(proxy, c.Cut), between(proxy, c.Heal), time.Second},
 		clusterFault{"proxy and Vault leader apart", c.VaultLeader, between(proxy, c.Cut), between(proxy, c.Heal), 0},
 	)
 }
@@ -138,29 +137,40 @@ type soak struct {
 func newSoak(t *testing.T, c *cluster.Cluster, w *world.World, seed uint64, pace time.Duration) *soak {
 	s := &soak{t: t, cluster: c}
 	s.clients = &public{World: w, history: robustness.NewHistory(time.Now), seed: seed, people: crowdOf(crowdSize), pace: pace, told: t.Logf, gone: map[string]bool{}}
-	s.clients.rotate = func(ctx context.Context) (int64, error) {
+	s.clients.rotate = func(ctx context.Context) (map[int]int64, error) {
+		came, err := versionsOf(ctx, w.Postgres.DSN, toCome)
+		if err != nil {
+			return nil, err
+		}
 		var out, errs strings.Builder
 		if programs.Escrowd(ctx, []string{"keys", "rotate", "--config", c.Of(cluster.Keeping)[0].Config(), "--json"}, &out, &errs) != 0 {
-			return 0, errors.New(errs.String())
+			return nil, errors.New(errs.String())
 		}
-		return 0, nil // it tells no number; that every case still opens shows that nothing was lost
+		var all struct{ Running int }
+		if err := json.Unmarshal([]byte(out.String()), &all); err != nil || all.Running > 0 { // by the service, which may end later
+			return nil, err
+		}
+		return came, nil
 	}
-	s.clients.reshare = func(ctx context.Context) (int64, error) {
+	s.clients.reshare = func(ctx context.Context) (map[int]int64, error) {
 		if err := reshare(ctx, w); err != nil {
-			return 0, err
+			return nil, err
 		}
 		raw, err := os.ReadFile(w.Path("bundle.json"))
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		b, err := policy.ParseBundle(raw)
-		return int64(b.Number), err
+		if err != nil {
+			return nil, err
+		}
+		return map[int]int64{0: int64(b.Number)}, nil
 	}
 	var there robustness.End
 	s.clients.readCases(t.Context(), t, w.Postgres.DSN, &there)
 	for id, c := range there.Cases {
-		for custodian := range c.Decisions {
-			s.before = append(s.before, robustness.Operation{Act: robustness.Decide, Outcome: robustness.OK, Case: id, Custodian: custodian})
+		for vote := range c.Decisions {
+			s.before = append(s.before, robustness.Operation{Act: robustness.Decide, Outcome: robustness.OK, Case: id, Custodian: vote.Custodian})
 		}
 	}
 	return s
@@ -200,10 +210,12 @@ func (s *soak) judge(ctx context.Context, seed uint64, repeat string) robustness
 	if err := s.cluster.Ready(ctx); err != nil {
 		t.Error(said(err))
 	}
+	s.carryOut(ctx)
 	h := s.clients.history.Operations()
 	summary := robustness.Summarise(h, s.faults)
 	summary.Seed, summary.Repeat = seed, repeat
-	summary.Violations = robustness.Check(slices.Concat(s.before, h), s.clients.end(ctx, t, w.Postgres.DSN))
+	end := s.clients.end(ctx, t, w.Postgres.DSN)
+	summary.Violations = robustness.Check(slices.Concat(s.before, h), end)
 	note := func(rule, says string) {
 		summary.Violations = append(summary.Violations, robustness.Violation{Rule: rule, Says: says})
 	}
@@ -234,7 +246,43 @@ func (s *soak) judge(ctx context.Context, seed uint64, repeat string) robustness
 	for _, v := range summary.Violations {
 		t.Errorf("VIOLATION %s: %s", v.Rule, v.Says)
 	}
+	if len(summary.Violations) > 0 { // so that it can be looked at again
+		kept, err := os.CreateTemp("/tmp", "penname-soak-*.json")
+		if err == nil {
+			err = errors.Join(json.NewEncoder(kept).Encode(map[string]any{"history": h, "cases": end.Cases, "erasures": end.Erasures, "log": end.Kinds, "summary": summary}), kept.Close())
+			t.Log("what was seen, and what is there: ", kept.Name())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
 	return summary
+}
+
+// carryOut has the erasures carried out that no case holds: each process does that at its start,
+// and then once an hour. The disclosing side says which, the keeping side does it.
+func (s *soak) carryOut(ctx context.Context) {
+	forgotten := func(v robustness.Violation) bool { return v.Rule == robustness.ErasuresAreKept }
+	for range 3 {
+		for _, side := range []cluster.Kind{cluster.Disclosing, cluster.Keeping} {
+			n := s.cluster.Of(side)[0]
+			if !n.Terminate(time.Minute) {
+				s.t.Errorf("%s does not end", n.Name)
+			}
+			if err := errors.Join(n.Start(ctx), s.cluster.Ready(ctx)); err != nil {
+				s.t.Errorf("%s: %v", n.Name, said(err))
+			}
+			time.Sleep(time.Second) // what it does at its start
+		}
+		for range 10 {
+			var now robustness.End
+			s.clients.readCases(ctx, s.t, s.clients.Postgres.DSN, &now)
+			if !slices.ContainsFunc(robustness.Check(s.clients.history.Operations(), now), forgotten) {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	}
 }
 
 // addresses differ from one act to the next.
@@ -283,7 +331,6 @@ func TestSoak(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		if err := cmd.Run(); err != nil {
 			t.Error(err)
 		}
@@ -297,6 +344,7 @@ func TestSoak(t *testing.T) {
 	t.Log(repeat)
 	c, w := clusterWorld(t)
 	s := newSoak(t, c, w, seed, time.Second/2)
+	s.clients.objects = true
 	ctx, stop := context.WithTimeout(t.Context(), length)
 	defer stop()
 	done := make(chan struct{})

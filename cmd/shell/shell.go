@@ -36,6 +36,12 @@ type usageError struct{ error }
 // UsageError says that a command was called wrongly.
 func UsageError(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// Exited is the exit code of a program that did a command in the place of this one, and
+// said what there was to say.
+type Exited int
+
+func (Exited) Error() string { return "it said why" }
+
 // Execute runs a program's commands with args, without the program's name, and
 // returns the exit code. What fails is said in one line on the standard error,
 // or, with --json, as one JSON object. It never calls os.Exit.
@@ -73,6 +79,9 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return Done
+	}
+	if exited := Exited(0); errors.As(err, &exited) {
+		return int(exited)
 	}
 	said, code := ProblemOf(err), Failed
 	var usage usageError

@@ -25,7 +25,7 @@ var (
 	ErrNotSeated = refusal.New(refusal.Denied, "custodian.not_seated",
 		"the plan does not seat this folder with its own keys: send the operator a new card (escrow custodian card) and plan again")
 	ErrPlanKey = refusal.New(refusal.Denied, "custodian.plan_of_another_key",
-		"the plan does not start from the key of the bundle that this folder endorsed last, or seats others in place of its custodians: endorse the bundle in force if this folder lacks it, else do not take part")
+		"the plan does not start from the key of the rules in force, as this folder read them in the public log, or seats others in place of its custodians: if newer rules were installed just now, run the command again in a minute, else do not take part")
 	ErrSpokeElsewhere = refusal.New(refusal.Conflict, "custodian.spoke_elsewhere",
 		"something else was said with this custodian's key than this folder remembers: it was restored from an older copy, another copy is in use, or the key was stolen; stop, and plan again with new keys")
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"math"
 	"math/big"
 	"regexp"
 	"slices"
@@ -99,12 +100,16 @@ func (k *Keeper) OpenGroups(ctx context.Context) error {
 			}
 		}
 	}
-	if missing := max(openGroups-stay, follow) - planned; missing > 0 {
-		for n := range missing { // the key first: a group that is known has one
-			if err := k.Keys.Open(ctx, last+1+n); err != nil {
-				return err
-			}
+	missing := max(0, max(openGroups-stay, follow)-planned)
+	for n := range missing { // the key first: a group that is known has one
+		if err := k.Keys.Open(ctx, last+1+n); err != nil {
+			return err
 		}
+	}
+	if !k.Now().UTC().Before(tomorrow) { // it took until then: the next hour decides anew
+		return nil
+	}
+	if missing > 0 {
 		if err := k.Rotations.AddGroups(ctx, last+1, last+missing, from); err != nil {
 			return err
 		}
@@ -159,7 +164,7 @@ func (k *Keeper) Resume(ctx context.Context) (Rotated, error) {
 const groupsAtOnce = 256
 
 // Openable fails with [ErrUnopenable] if records are under versions of the keys that no
-// longer exist. It looks at so many groups as one call may cost, those behind after, and
+// longer exist, or under keys that do not. It looks at so many groups as one call may cost, those behind after, and
 // returns the last of them; 0 when it is through. below is how many records of a group are under
 // a version below one.
 func Openable(ctx context.Context, keys Versions, groups func(ctx context.Context, after, n int) ([]int, error), below func(ctx context.Context, group, version int) (int64, error), after int) (last int, err error) {
@@ -175,9 +180,12 @@ func Openable(ctx context.Context, keys Versions, groups func(ctx context.Contex
 	}
 	lost := int64(0)
 	for _, group := range page {
-		oldest, _, err := keys.Versions(ctx, group)
+		oldest, newest, err := keys.Versions(ctx, group)
 		if err != nil {
 			return after, err
+		}
+		if newest == 0 { // it has no key
+			oldest = math.MaxInt32
 		}
 		n := int64(0)
 		if oldest > 1 {
@@ -189,7 +197,7 @@ func Openable(ctx context.Context, keys Versions, groups func(ctx context.Contex
 		lost += n
 	}
 	if lost > 0 {
-		return last, ErrUnopenable.Because(fmt.Errorf("%d records are below the oldest version of their key", lost))
+		return last, ErrUnopenable.Because(fmt.Errorf("%d records are below the oldest version of their key, or have none", lost))
 	}
 	return last, nil
 }

@@ -2,6 +2,7 @@ package keep_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,8 +17,9 @@ type groups struct {
 	made   []int // keys, in order
 	rows   []keep.Group
 	closed map[int]time.Time
-	people bool // somebody is enrolled
-	broken bool // no key can be made
+	people bool   // somebody is enrolled
+	broken bool   // no key can be made
+	slow   func() // called when one is made
 }
 
 func (g *groups) Open(_ context.Context, group int) error {
@@ -25,6 +27,9 @@ func (g *groups) Open(_ context.Context, group int) error {
 		return keep.ErrUnavailable
 	}
 	g.made = append(g.made, group)
+	if g.slow != nil {
+		g.slow()
+	}
 	return nil
 }
 
@@ -166,6 +171,37 @@ func TestOpenGroupsWhenItBegins(t *testing.T) {
 		if n, then := len(w.open(today)), len(w.open(today.AddDate(0, 0, 1))); n != c.today || then != c.after {
 			t.Errorf("%s: %d groups are open, and %d tomorrow", name, n, then)
 		}
+	}
+}
+
+// What was decided for tomorrow, and is there only when that has begun, is not done: who came
+// first on that day would be told from who came later.
+func TestOpenGroupsAcrossMidnight(t *testing.T) {
+	w, now := newWorld(0), time.Date(2026, 11, 21, 23, 45, 0, 0, time.UTC)
+	w.people, w.closed = true, map[int]time.Time{}
+	w.rows = []keep.Group{{Number: 1, Opened: now.AddDate(0, 0, -3).Truncate(24 * time.Hour), Records: keep.GroupSize}}
+	w.slow = func() { now = now.Add(time.Minute) }
+	k := w.keeper()
+	k.Now = func() time.Time { return now }
+	for _, want := range []int{1, 33} {
+		if err := k.OpenGroups(t.Context()); err != nil || len(w.rows) != want || len(w.closed) != want/33 {
+			t.Errorf("%d groups, %d of them closed: %v", len(w.rows), len(w.closed), err)
+		}
+		w.slow = nil
+	}
+}
+
+// Records of a group that has no key any more are lost, and are told of.
+func TestOpenableWithoutAKey(t *testing.T) {
+	w := newWorld(0)
+	w.oldest, w.newest = 0, 0
+	below := func(_ context.Context, _, version int) (int64, error) { return int64(min(version, 3)), nil }
+	if _, err := keep.Openable(t.Context(), w, w.Groups, below, 0); !errors.Is(err, keep.ErrUnopenable) {
+		t.Error(err)
+	}
+	w.oldest, w.newest = 1, 1
+	if _, err := keep.Openable(t.Context(), w, w.Groups, below, 0); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -33,6 +33,7 @@ type Letter struct {
 	Party   string  // of a reminder
 	To      Address // of anything else; "": the person has none
 	Code    string  // of [Confirm]
+	Mark    []byte  // of To, for the outbox that handed it out
 	Damaged bool    // what the row hides does not open: it waits for the operator
 	Tries   int     // with this one
 	Held    time.Time

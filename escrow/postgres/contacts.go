@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,53 +28,60 @@ type hiddenContact struct {
 	Wrong     int       `json:"w,omitempty"`
 	Day       time.Time `json:"d,omitzero"`
 	Sent      int       `json:"s,omitempty"`
+	Nonce     []byte    `json:"x,omitempty"` // of this confirmation of the address
 }
 
-func (k rowKey) lockContact(place []byte, c issue.Contact) ([]byte, error) {
-	return k.lockJSON(place, hiddenContact{c.Confirmed.Reveal(), c.Refused, c.Pending.Reveal(), c.Code, c.Until, c.Wrong, c.Day, c.Sent}, contactBlock)
+func (k rowKey) lockContact(place []byte, c issue.Contact, nonce []byte) ([]byte, error) {
+	return k.lockJSON(place, hiddenContact{c.Confirmed.Reveal(), c.Refused, c.Pending.Reveal(), c.Code, c.Until, c.Wrong, c.Day, c.Sent, nonce}, contactBlock)
 }
 
-func (k rowKey) unlockContact(place, hidden []byte) (issue.Contact, error) {
-	text, err := k.unlock(place, hidden)
+// unlockContact returns what a row hides, and the mark that a duty has whose mail to this
+// address was refused. That it was refused is in no row of an address: to write it there would
+// show whose it is.
+func (s *Issuing) unlockContact(place, hidden []byte) (c issue.Contact, mark, nonce []byte, err error) {
+	text, err := s.rows.unlock(place, hidden)
 	var h hiddenContact
 	if err != nil || json.Unmarshal(text, &h) != nil {
-		return issue.Contact{}, ErrDamaged
+		return c, nil, nil, ErrDamaged
 	}
-	return issue.Contact{Confirmed: mail.Address(h.Confirmed), Refused: h.Refused, Pending: mail.Address(h.Pending), Code: h.Code,
-		Until: h.Until, Wrong: h.Wrong, Day: h.Day, Sent: h.Sent}, nil
+	c = issue.Contact{Confirmed: mail.Address(h.Confirmed), Refused: h.Refused, Pending: mail.Address(h.Pending), Code: h.Code,
+		Until: h.Until, Wrong: h.Wrong, Day: h.Day, Sent: h.Sent}
+	mark = s.rows.refusedMark(c.Confirmed, h.Nonce)
+	if was, ok := s.courts.refused.Load([16]byte(place)); ok && c.Confirmed != "" && bytes.Equal(was.([]byte), mark) {
+		c.Refused = true
+	}
+	return c, mark, h.Nonce, nil
 }
 
 // Contact implements [issue.Store].
 func (s *Issuing) Contact(ctx context.Context, p issue.Person) (issue.Contact, error) {
-	return s.contactAt(ctx, s.rows.addressPlace(p.Label))
+	c, _, err := s.contactAt(ctx, s.rows.addressPlace(p.Label))
+	return c, err
 }
 
-// contactAt returns what a row hides; the zero Contact if there is none.
-func (s *Issuing) contactAt(ctx context.Context, place []byte) (c issue.Contact, err error) {
+// contactAt returns what a row hides, and its mark; the zero Contact if there is none.
+func (s *Issuing) contactAt(ctx context.Context, place []byte) (c issue.Contact, mark []byte, err error) {
 	var hidden []byte
 	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		return conn.QueryRow(ctx, `SELECT hidden FROM addresses WHERE place = $1`, place).Scan(&hidden)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return issue.Contact{}, nil
+		return issue.Contact{}, nil, nil
 	}
 	if err != nil {
-		return issue.Contact{}, err
+		return issue.Contact{}, nil, err
 	}
-	return s.rows.unlockContact(place, hidden)
+	c, mark, _, err = s.unlockContact(place, hidden)
+	return c, mark, err
 }
 
 // SetContact implements [issue.Store]. Whoever asks to be deleted does so before their address
 // is taken away, so that the lock puts one of the two after both.
 func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue.Contact, at time.Time, told ...issue.Told) (done bool, err error) {
 	place := s.rows.addressPlace(p.Label)
-	hidden, err := s.rows.lockContact(place, now)
-	if err != nil {
-		return false, err
-	}
 	err = s.transact(ctx, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
 		var asked bool
-		var there []byte
+		var there, hidden, nonce []byte
 		have := issue.Contact{}
 		// At one place one after the other, also where no row is yet.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(('x' || encode(substr($1::bytea, 1, 8), 'hex'))::bit(64)::bigint)`, place); err != nil {
@@ -84,7 +92,7 @@ func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue
 			return refused(ctx, err)
 		}
 		if there != nil {
-			if have, err = s.rows.unlockContact(place, there); err != nil {
+			if have, _, nonce, err = s.unlockContact(place, there); err != nil {
 				return err
 			}
 		}
@@ -98,6 +106,12 @@ func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue
 		case none:
 			_, err = tx.Exec(ctx, `DELETE FROM addresses WHERE place = $1`, place)
 		default:
+			if now.Pending == "" { // it is confirmed now
+				nonce = randomID()[:8]
+			}
+			if hidden, err = s.rows.lockContact(place, now, nonce); err != nil {
+				return err
+			}
 			_, err = tx.Exec(ctx, `INSERT INTO addresses (place, hidden, day) VALUES ($1, $2, $3) ON CONFLICT (place) DO UPDATE SET hidden = excluded.hidden, day = excluded.day`, place, hidden, at.UTC())
 		}
 		if err != nil {

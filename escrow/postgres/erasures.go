@@ -22,7 +22,7 @@ func (s Erasures) Pending(ctx context.Context, after string, n int) (labels []st
 		rows, err := c.Query(ctx, `
 			SELECT label FROM erasures WHERE leaf IS NULL AND label > $1
 			  AND (cleared IS NULL OR cleared < (SELECT coalesce(max(recorded_leaf), -1) FROM cases))
-			ORDER BY label LIMIT $2`, after, n)
+			ORDER BY label NULLS FIRST LIMIT $2`, after, n)
 		if err != nil {
 			return err
 		}

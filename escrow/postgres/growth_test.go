@@ -2,13 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres/postgrestest"
 	"github.com/penname/penname/escrow/translog"
@@ -49,7 +50,7 @@ func peopled(t *testing.T, people int) (admin string) {
 			t.Fatal(err, cause(err))
 		}
 	}
-	for state, share := range map[disclose.State]int{disclose.Recorded: 10, disclose.Released: 2, disclose.Noticed: 2} {
+	for state, share := range map[disclose.State]int{disclose.Recorded: 100, disclose.Released: 100, disclose.Noticed: 1} {
 		fill(t, admin, people/share, state, 400)
 	}
 	conn := connect(t, admin)
@@ -63,8 +64,8 @@ func peopled(t *testing.T, people int) (admin string) {
 		`INSERT INTO first_notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target)
 		 SELECT case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, target FROM notices`,
 		`INSERT INTO objections (case_id, target, n, lawyer, day, suspends, digest, keep_days) SELECT id, 0, 1, false, day, false, warrant_hash, 90 FROM cases`,
-		`INSERT INTO erasures (label, salt, day, cleared, leaf, version) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', 1, 1000000 + i, 1 FROM generate_series(1, (SELECT count(*) FROM cases)::int) i ORDER BY 1`,
-		`INSERT INTO erasures (label, salt, day, cleared) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', CASE i % 2 WHEN 0 THEN 1 END FROM generate_series(1000001, 1000000 + ` + strconv.Itoa(people/4) + `) i ORDER BY 1`,
+		`INSERT INTO erasures (label, salt, day, cleared, leaf, version, fresh) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', 1, 1000000 + i, 1, NULL FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
+		`INSERT INTO erasures (label, salt, day, cleared, fresh) SELECT ` + label + `, sha256(i::text::bytea), '2026-01-01', CASE i % 2 WHEN 0 THEN 1 END, NULL FROM generate_series(1000001, 1000300) i`,
 		`INSERT INTO reviews (id, account, several, state, day) SELECT substr(` + label + `, 1, 12), false, false, 'done', '2026-01-01' FROM generate_series(1, (SELECT count(*) FROM cases)::int) i`,
 		`INSERT INTO mails (id, kind, case_id, target, hidden, day, since, due) SELECT substr(warrant_hash, 1, 16), 'notice', id, 0, decode(repeat('00', 412), 'hex'), day, day, day FROM cases`,
 	} {
@@ -101,7 +102,7 @@ func reads(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fun
 	e, a, c := enrolment(), assignment(t), file(t, d, 1)
 	session := issue.NewSession("", day)
 	names := []token.Pseudonym{a.Pseudonym}
-	row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: a.Pseudonym, Body: []byte("{}"), Expires: day.AddDate(0, 1, 0)}
+	row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: a.Pseudonym, Body: []byte("{}"), Expires: day.AddDate(1, 0, 0)}
 	w := allWrites{t, admin, s, d}
 	if _, _, err := s.Enrol(t.Context(), e); err != nil {
 		t.Fatal(err, cause(err))
@@ -170,6 +171,70 @@ func reads(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fun
 	return all
 }
 
+// jobs are what a service asks the stores for by itself (service.Jobs), where nothing is due: what
+// it reads then, it reads again and again.
+func jobs(t *testing.T, admin string, s *Issuing, d *Disclosing, k *Keeping) map[string]func(ctx context.Context) error {
+	now := day.AddDate(0, 0, 10)
+	ids := value[[][]byte](t, admin, `SELECT array_agg(id) FROM mails`)
+	sealed := make([][]byte, len(ids))
+	for i, id := range ids { // all mails of courts ended
+		var err error
+		if sealed[i], err = s.rows.lockMail(id, hiddenMail{Outcome: mail.NoAddress}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.pool.Exec(t.Context(), `UPDATE mails SET hidden = n.hidden FROM unnest($1::bytea[], $2::bytea[]) n (id, hidden) WHERE mails.id = n.id`, ids, sealed); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range mixedTables { // and all is in order
+		sql(t, admin, `SET session_replication_role = replica; UPDATE `+table+` SET fresh = NULL`)
+	}
+	for _, once := range []func(context.Context) error{ // what is due now
+		func(ctx context.Context) error { return s.DeleteExpired(ctx, now) },
+		func(ctx context.Context) error { _, _, err := s.Outbox().Take(ctx, now, now); return err },
+	} {
+		if err := once(t.Context()); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	all := map[string]func(ctx context.Context) error{
+		"order": s.Shuffle,
+		"turn":  func(ctx context.Context) error { _, err := s.Turn(ctx); return err },
+		"expired": func(ctx context.Context) error {
+			return errors.Join(s.DeleteExpired(ctx, now), d.DeleteExpired(ctx, now))
+		},
+		"mails": func(ctx context.Context) error {
+			_, _, err := s.Outbox().Take(ctx, now.Add(time.Minute), now)
+			return err
+		},
+		"reminders": func(ctx context.Context) error { _, _, err := d.Reminders.Outbox().Take(ctx, now, now); return err },
+		"logouts": func(ctx context.Context) error {
+			_, err := s.Logouts(ctx, func(time.Time) bool { return true }, now, now)
+			return err
+		},
+		"lists":       func(ctx context.Context) error { _, err := s.Revoked(ctx, day); return err },
+		"suspensions": func(ctx context.Context) error { _, err := s.SuspendedAfter(ctx, now, 0); return err },
+		"links":       func(ctx context.Context) error { _, err := s.LinkOrders(ctx); return err },
+		"reviews": func(ctx context.Context) error {
+			_, err := d.Reviews.List(ctx, []disclose.ReviewState{disclose.ReviewWaiting}, 50)
+			return err
+		},
+		"exhibits": func(ctx context.Context) error { _, err := d.Cases.DropExhibits(ctx, now); return err },
+		"newest":   func(ctx context.Context) error { _, err := d.Erasures.Newest(ctx); return err },
+		"clear":    func(ctx context.Context) error { return d.Erasures.Clear(ctx, []string{"none"}, 1) },
+		"holding":  func(ctx context.Context) error { _, err := d.Erasures.Holding(ctx, now, 0, 50); return err },
+		"erasures": func(ctx context.Context) error { _, _, err := k.PendingErasures(ctx, now); return err },
+	}
+	maps.Copy(all, keyJobs(s, d, k, value[int](t, admin, `SELECT max(number) FROM penname.key_groups`)))
+	for _, role := range slices.Collect(maps.Keys(waitsSQL)) {
+		all[fmt.Sprint("waits/", role)] = func(ctx context.Context) error {
+			_, _, err := d.Reminders.Waits(ctx, disclose.Party{Role: role, ID: "nobody"}, now)
+			return err
+		}
+	}
+	return all
+}
+
 // readRows is how many rows the sessions of these pools read until now, by table: one by one of
 // the whole table, and by an index.
 func readRows(t *testing.T, admin *pgx.Conn, pools ...*pgxpool.Pool) (whole, indexed map[string]int64) {
@@ -204,17 +269,15 @@ func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 	}
 	conn := connect(t, admin)
 	all := writes(t, admin, s, d)
-	delete(all, "Shuffle") // which are nobody's
-	delete(all, "Restore")
+	delete(all, "Shuffle") // see jobs
+	delete(all, "Restore") // which is nobody's
 	for name, read := range reads(t, admin, s, d) {
 		all[name] = func() write { return write{try: read} }
 	}
-	group := value[int](t, admin, `SELECT max(number) FROM penname.key_groups`)
-	for name, job := range jobs(k, s, d, group, "h") {
-		all[name] = func() write { return write{try: job} }
+	for name, job := range jobs(t, admin, s, d, k) {
+		all["job "+name] = func() write { return write{try: job} }
 	}
-	// Those are as many as wait, and as are in the groups that are open.
-	more := map[string]int64{"Pending": people / 4, "PendingErasures": people/4 + 10, "GroupsOpen": people / 4}
+	more := map[string]int64{"job groups to open": people / 4} // as many as are in the groups that are open
 	all["Enrol/again"] = func() write {
 		e := enrolment()
 		_, _, err := s.Enrol(t.Context(), e)
@@ -244,25 +307,24 @@ func TestNothingThatOneDoesReadsEverybody(t *testing.T) {
 	}
 }
 
-// jobs are what each side does by itself about erasures and keys.
-func jobs(k *Keeping, s *Issuing, d *Disclosing, group int, label string) map[string]func(ctx context.Context) error {
+// keyJobs are those about erasures and keys.
+func keyJobs(s *Issuing, d *Disclosing, k *Keeping, group int) map[string]func(ctx context.Context) error {
 	r := keep.Rotation{Group: group, Version: 2}
 	return map[string]func(ctx context.Context) error{
-		"Again":           func(ctx context.Context) error { _, err := k.Again(ctx, label, 100); return err },
-		"Waiting":         func(ctx context.Context) error { _, err := k.Waiting(ctx, -1, 100); return err },
-		"Under":           func(ctx context.Context) error { _, err := k.Under(ctx); return err },
-		"Pending":         func(ctx context.Context) error { _, err := d.Erasures.Pending(ctx, label, 100); return err },
-		"Cleared":         func(ctx context.Context) error { _, err := k.Cleared(ctx, label, 100); return err },
-		"PendingErasures": func(ctx context.Context) error { _, _, err := k.PendingErasures(ctx, day); return err },
-		"UsedVersions":    func(ctx context.Context) error { _, err := k.UsedVersions(ctx, group); return err },
-		"Used":            func(ctx context.Context) error { _, err := d.UsedVersions(ctx, group); return err },
-		"Groups":          func(ctx context.Context) error { _, err := k.Groups(ctx, group, 100); return err },
-		"Below":           func(ctx context.Context) error { _, err := k.Below(ctx, group, 2); return err },
-		"Older":           func(ctx context.Context) error { _, err := k.Older(ctx, r, 1, 500); return err },
-		"NextSnapshot":    func(ctx context.Context) error { _, err := k.NextSnapshot(ctx, day); return err },
-		"NewestSnapshot":  func(ctx context.Context) error { _, _, err := k.NewestSnapshot(ctx); return err },
-		"OpenGroups":      func(ctx context.Context) error { _, err := s.OpenGroups(ctx, day); return err },
-		"GroupsOpen":      func(ctx context.Context) error { _, _, _, err := k.OpenGroups(ctx, day); return err },
+		"erasures of before": func(ctx context.Context) error { _, err := k.Again(ctx, "h", 100); return err },
+		"erasures waiting":   func(ctx context.Context) error { _, err := k.Waiting(ctx, -1, 100); return err },
+		"pending":            func(ctx context.Context) error { _, err := d.Erasures.Pending(ctx, "h", 100); return err },
+		"cleared":            func(ctx context.Context) error { _, err := k.Cleared(ctx, "h", 100); return err },
+		"rotations":          func(ctx context.Context) error { _, err := k.Under(ctx); return err },
+		"versions":           func(ctx context.Context) error { _, err := k.UsedVersions(ctx, group); return err },
+		"versions to open":   func(ctx context.Context) error { _, err := d.UsedVersions(ctx, group); return err },
+		"groups":             func(ctx context.Context) error { _, err := k.Groups(ctx, group, 100); return err },
+		"groups to open":     func(ctx context.Context) error { _, _, _, err := k.OpenGroups(ctx, day); return err },
+		"groups that are":    func(ctx context.Context) error { _, err := s.OpenGroups(ctx, day); return err },
+		"records below":      func(ctx context.Context) error { _, err := k.Below(ctx, group, 2); return err },
+		"records of a group": func(ctx context.Context) error { _, err := k.Older(ctx, r, 1, 500); return err },
+		"snapshot":           func(ctx context.Context) error { _, err := k.NextSnapshot(ctx, day); return err },
+		"newest snapshot":    func(ctx context.Context) error { _, _, err := k.NewestSnapshot(ctx); return err },
 	}
 }
 

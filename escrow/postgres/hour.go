@@ -36,10 +36,10 @@ var mixedTables = []string{"records", "persons", "pseudonyms", "handles", "notes
 	"addresses", "mails", "notice_codes", "objections", "openid_rows", "openid_used", "openid_entries"}
 
 // Turn reports whether a pass is due, and that it is the caller's: of several processes one
-// does the work of an hour.
+// does the work of an hour. A pass that began in the future was of a server whose clock was wrong.
 func (s *Issuing) Turn(ctx context.Context) (mine bool, err error) {
 	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
-		n, err := s.exec(ctx, `INSERT INTO passes AS p (began) VALUES (now()) ON CONFLICT (one) DO UPDATE SET began = now() WHERE p.began <= now() - $1::interval`, passEvery)
+		n, err := s.exec(ctx, `INSERT INTO passes AS p (began) VALUES (now()) ON CONFLICT (one) DO UPDATE SET began = now() WHERE p.began <= now() - $1::interval OR p.began > now()`, passEvery)
 		mine = n == 1
 		return err
 	})
@@ -67,6 +67,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	var failed error
 	var queue []*mixing
 	for _, table := range mixedTables {
 		queue = append(queue, &mixing{table: table, began: began, most: batchFirst})
@@ -81,7 +82,10 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 			continue
 		case past > passTime:
 			return ErrPass.Because(err)
-		case errors.Is(err, ErrBusy) || constraint(err) == "records_key_version": // of a rotation that is closed
+		case errors.Is(err, ErrRefused): // keeps no other from its turn
+			failed, queue = err, queue[1:]
+			continue
+		case errors.Is(err, ErrBusy):
 			queue, wait = append(queue[1:], m), busyRest // the others first
 		case err != nil:
 			return err
@@ -92,7 +96,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 			return ErrUnavailable.Because(&serverError{cause: ctx.Err()})
 		}
 	}
-	return nil
+	return failed
 }
 
 // mixSome does one batch. whole: there is nothing behind it.

@@ -311,6 +311,10 @@ func TestOneTurnAnHour(t *testing.T) {
 	if mine, err := s.Turn(t.Context()); err != nil || !mine {
 		t.Error("and not an hour later", err)
 	}
+	sql(t, admin, `UPDATE passes SET began = now() + interval '3 days'`)
+	if mine, err := s.Turn(t.Context()); err != nil || !mine {
+		t.Error("nor after a server whose clock was ahead", err)
+	}
 }
 
 // What expired is deleted, whatever number of batches that takes, and nothing else is.
@@ -354,5 +358,109 @@ func TestMigrationKeepsNoOrder(t *testing.T) {
 	}
 	if n := value[int](t, admin, `SELECT count(*) FROM pg_proc WHERE proname = 'freshen'`); n != 0 {
 		t.Error("what the migration needed is there still")
+	}
+}
+
+// What was in is put into order, whatever may come in: an erased record, which is under no
+// version of a key, one that an older database brought back and nobody can open, and one of a
+// group that was closed late. A new one of these does not come in.
+func TestEveryRecordIsPutIntoOrder(t *testing.T) {
+	h, ctx := newHouse(t, 3), t.Context()
+	h.openGroups(t, 1)
+	h.group = 1
+	h.enrol(t)
+	gone := h.enrol(t).Person.Label
+	h.ask(t, gone)
+	h.clear(t, gone)
+	if err := h.keys.Rotate(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.keys.Retire(ctx, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.keeper().Work(ctx); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	for range 2 { // a record that was erased is of no group, which was rotated
+		if _, err := h.keeper().RotateGroup(ctx, 0); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	if err := h.k.CloseGroups(ctx, []int{1}, day.AddDate(0, 0, -1)); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	for name, insert := range map[string]string{
+		"records_key_version": `INSERT INTO records (label, first_half, second_half, sealed, day) SELECT translate(label, 'abcdefgh', 'ijklmnop'), first_half, second_half, sealed, day FROM records WHERE key_group(first_half) = 0 AND erased IS NULL LIMIT 1`,
+		"records_key_group":   `INSERT INTO records (label, first_half, second_half, sealed, day) SELECT translate(label, 'abcdefgh', 'ijklmnop'), first_half, second_half, sealed, day FROM records WHERE key_group(first_half) = 1 LIMIT 1`,
+	} {
+		if _, have := sqlState(try(t, h.admin, insert)); have != name {
+			t.Errorf("%s, want %s", have, name)
+		}
+	}
+	written := `SELECT count(DISTINCT xmin::text) FROM records`
+	before := value[int](t, h.admin, written)
+	if err := h.s.Shuffle(ctx); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if after := value[int](t, h.admin, written); before == 1 || after != 1 {
+		t.Errorf("%d transactions wrote the rows, %d before", after, before)
+	}
+}
+
+// A table that cannot be put into order keeps no other from its turn, and is said.
+func TestARefusedTableKeepsNoOther(t *testing.T) {
+	admin := database(t)
+	s := issuing(t, admin, Options{})
+	for range 2 {
+		if _, _, err := s.Enrol(t.Context(), enrolment()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sql(t, admin, `ALTER TABLE records ADD CONSTRAINT none CHECK (false) NOT VALID`)
+	if err := s.Shuffle(t.Context()); constraint(err) != "none" {
+		t.Error(err)
+	}
+	if n := value[int](t, admin, `SELECT count(DISTINCT xmin::text) FROM persons`); n != 1 {
+		t.Errorf("%d transactions wrote the rows of persons", n)
+	}
+}
+
+// A sign-in that ended is not taken for a new one when it is put back, not even in the last
+// hour of the day, in which its day and this hour end at the same moment.
+func TestEndedIsPutBackAsItWas(t *testing.T) {
+	admin := database(t)
+	s := issuing(t, admin, Options{})
+	grantsFor(t, s, 2)
+	sql(t, admin, `UPDATE openid_rows SET ended = true, body = ''; UPDATE openid_rows SET fresh = date_trunc('hour', now(), 'UTC') + interval '1 hour'`)
+	fresh := `SELECT string_agg(fresh::text, ' ' ORDER BY id) FROM openid_rows`
+	before := value[string](t, admin, fresh)
+	if err := s.Shuffle(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if after := value[string](t, admin, fresh); after != before {
+		t.Errorf("fresh until %s, before %s", after, before)
+	}
+}
+
+// A record that was on its way under an older version when a rotation closed does not come in,
+// although its statement began before.
+func TestNoRecordComesInBehindAClose(t *testing.T) {
+	admin := database(t)
+	sql(t, admin, `INSERT INTO rotations (version, state, day) VALUES (2, 'moving', '2026-11-21')`)
+	closing, entering := connect(t, admin), connect(t, admin)
+	if _, err := closing.Exec(t.Context(), `SET search_path = penname; BEGIN; SELECT close_rotation(2, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := entering.Exec(t.Context(), `INSERT INTO penname.records (label, first_half, second_half, sealed, day) VALUES ('abcdefghijklmnopqrstuvwxyz', 'vault:v1:AAAA', 'x', 'x', '2026-11-21')`)
+		done <- err
+	}()
+	waits(t, admin, entering.PgConn().PID())
+	if _, err := closing.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if _, have := sqlState(<-done); have != "records_key_version" {
+		t.Error(have)
 	}
 }

@@ -246,7 +246,7 @@ func (k *Keeping) Finish(ctx context.Context, r keep.Rotation, oldest int) (keep
 // Cleared implements [keep.Erasures].
 func (k *Keeping) Cleared(ctx context.Context, after string, n int) (cleared []keep.Erasure, err error) {
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL AND cleared IS NOT NULL AND label > $1 ORDER BY label LIMIT $2`, after, n)
+		rows, err := c.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL AND cleared IS NOT NULL AND label > $1 ORDER BY label NULLS FIRST LIMIT $2`, after, n)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ type hiddenMail struct {
 	Due     int64        `json:"d,omitempty"` // when it is tried again, in microseconds of Unix
 	Outcome mail.Outcome `json:"o,omitempty"`
 	Ended   int64        `json:"e,omitempty"` // to the minute, in seconds of Unix
-	Refused []byte       `json:"r,omitempty"` // which address, until its row says so (refusedMark)
+	Refused []byte       `json:"r,omitempty"` // which address (refusedMark)
 }
 
 // addressPlace is the row of the address of a record's person.
@@ -212,7 +212,7 @@ func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Lett
 	}
 	l.To = mail.Address(m.To)
 	for _, place := range m.Places {
-		c, err := s.contactAt(ctx, place)
+		c, mark, err := s.contactAt(ctx, place)
 		if errors.Is(err, ErrDamaged) {
 			l.Damaged = true
 			return l, true, nil
@@ -220,7 +220,7 @@ func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Lett
 		if err != nil {
 			return l, false, err // it is due again when it is held no more
 		}
-		if l.To, l.Code = c.Confirmed, c.Code; l.Kind == mail.Confirm {
+		if l.To, l.Code, l.Mark = c.Confirmed, c.Code, mark; l.Kind == mail.Confirm {
 			l.To = c.Pending
 		}
 		if l.To != "" {
@@ -238,7 +238,7 @@ func (s *Issuing) postponeMail(ctx context.Context, l mail.Letter, until time.Ti
 }
 
 // mailed ends a duty to a person. What they do about their address leaves no row; that the
-// server refused them for good they see on their page, within the hour.
+// server refused them for good they see on their page: of another process, within the hour.
 func (s *Issuing) mailed(ctx context.Context, l mail.Letter, o mail.Outcome, now time.Time) error {
 	if !ofACase(l.Kind) {
 		return s.settle(ctx, func(ctx context.Context, _ bool) error {
@@ -249,7 +249,8 @@ func (s *Issuing) mailed(ctx context.Context, l mail.Letter, o mail.Outcome, now
 	return s.changeCourtMail(ctx, l, func(m *hiddenMail) {
 		m.Outcome, m.Ended, m.Due = o, endOf(now).Unix(), 0
 		if o == mail.Refused {
-			m.Refused = s.rows.refusedMark(l.To)
+			m.Refused = l.Mark
+			s.refusedAt(*m)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,9 +144,6 @@ func TestADutyFindsItsPerson(t *testing.T) {
 			t.Errorf("target %d: %+v, %v", i, mailed[i], err)
 		}
 	}
-	if err := s.NoteRefused(ctx, mailtest.Noon.Add(time.Hour)); err != nil {
-		t.Fatal(err, cause(err))
-	}
 	for p, is := range map[issue.Person]bool{reached: false, other: false, refused: true} {
 		if c, err := s.Contact(ctx, p); err != nil || c.Refused != is {
 			t.Errorf("%+v, %v", c.Refused, err)
@@ -217,39 +215,109 @@ func TestNoRowTellsWhoHasAnAddress(t *testing.T) {
 	}
 }
 
-// A refusal is noted at every address at once, where the person still has that address, and once.
-func TestARefusalIsNotedAmongAll(t *testing.T) {
+// N01: that a mail server refused an address is in no row of an address, so that none tells whose
+// duty it was. The person reads it all the same, of every process and after a restart, until they
+// confirm an address again.
+func TestARefusalIsInNoRowOfAnAddress(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
 	people := map[mail.Address]issue.Person{"jo@example.org": enrolment().Person, "gone@example.org": enrolment().Person, "moved@example.org": enrolment().Person}
 	for to, p := range people {
 		entered(t, s, p, issue.Contact{}, issue.Contact{Confirmed: to})
 	}
+	const rows = `SELECT string_agg(xmin || ' ' || a, ' ' ORDER BY place) FROM addresses a`
+	was := value[string](t, admin, rows)
 	caseTold(t, d, disclose.LetterNotice, []string{people["gone@example.org"].Label}, []string{people["moved@example.org"].Label})
-	sender := mail.Sender{Outbox: s.Outbox(), Now: func() time.Time { return mailtest.Noon }, Send: func(context.Context, mail.Address, []byte) error { return mail.ErrRefused }}
-	if err := sender.Work(ctx); err != nil {
-		t.Fatal(err, cause(err))
-	}
-	entered(t, s, people["moved@example.org"], issue.Contact{Confirmed: "moved@example.org"}, issue.Contact{Confirmed: "new@example.org"})
-	const days = `SELECT string_agg(day::text, ' ' ORDER BY place) FROM addresses`
-	was := value[string](t, admin, days)
-	note := func(refused map[mail.Address]bool) {
+	now := mailtest.Noon
+	work := func(s *Issuing) {
 		t.Helper()
-		if err := s.NoteRefused(ctx, mailtest.Noon.Add(30*time.Minute)); err != nil {
+		sender := mail.Sender{Outbox: s.Outbox(), Now: func() time.Time { return now }, Send: func(context.Context, mail.Address, []byte) error { return mail.ErrRefused }}
+		if err := sender.Work(ctx); err != nil {
 			t.Fatal(err, cause(err))
 		}
+	}
+	says := func(when string, s *Issuing, refused ...mail.Address) {
+		t.Helper()
 		for to, p := range people {
-			if c, err := s.Contact(ctx, p); err != nil || c.Refused != refused[to] {
-				t.Errorf("%s: %v, %v", to.Reveal(), c.Refused, err)
+			if c, err := s.Contact(ctx, p); err != nil || c.Refused != slices.Contains(refused, to) {
+				t.Errorf("%s: %s: %v, %v", when, to.Reveal(), c.Refused, err)
 			}
 		}
 	}
-	note(map[mail.Address]bool{"gone@example.org": true})
-	if n := value[int](t, admin, `SELECT count(DISTINCT xmin::text) FROM addresses`); n != 1 || value[string](t, admin, days) != was {
-		t.Errorf("addresses were written by %d transactions", n)
+	another := issuing(t, admin, Options{})
+	work(another)
+	work(s)
+	says("sent", another, "gone@example.org", "moved@example.org")
+	says("by another", s, "gone@example.org", "moved@example.org")
+	if is := value[string](t, admin, rows); is != was {
+		t.Errorf("rows of addresses: %s, and before %s", is, was)
 	}
-	entered(t, s, people["gone@example.org"], issue.Contact{Confirmed: "gone@example.org", Refused: true}, issue.Contact{Confirmed: "gone@example.org"}) // confirmed again
-	note(nil)
+	entered(t, s, people["moved@example.org"], issue.Contact{Confirmed: "moved@example.org", Refused: true}, issue.Contact{Confirmed: "new@example.org"})
+	says("with a new address", another, "gone@example.org")
+	now = now.Add(24 * time.Hour)
+	later := issuing(t, admin, Options{})
+	work(later)
+	says("after a restart", later, "gone@example.org")
+	entered(t, later, people["gone@example.org"], issue.Contact{Confirmed: "gone@example.org", Refused: true}, issue.Contact{Confirmed: "gone@example.org"}) // confirmed again
+	for _, of := range []*Issuing{s, another, later} {
+		says("confirmed again", of)
+	}
+}
+
+// A later try seals its duty among a hundred others of the same time, and not all there are;
+// which it is among, does not depend on the try.
+func TestALaterTryIsHiddenInItsBlock(t *testing.T) {
+	admin := database(t)
+	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
+	p := enrolment().Person
+	entered(t, s, p, issue.Contact{}, issue.Contact{Confirmed: "full@example.org"})
+	c := caseTold(t, d, disclose.LetterNotice, []string{p.Label})
+	owed := func(n int, since time.Time) {
+		t.Helper()
+		duties, last := make([]disclose.Duty, n), value[int](t, admin, `SELECT max(target) FROM mails`)
+		for i := range duties {
+			duties[i] = disclose.Duty{Letter: disclose.LetterNotice, Target: last + 1 + i, Since: since}
+		}
+		if err := d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error { return pledge(ctx, tx, s.rows, c, duties) }); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	now := mailtest.Noon
+	sender := mail.Sender{Outbox: s.Outbox(), Now: func() time.Time { return now }, Send: func(context.Context, mail.Address, []byte) error { return mail.ErrLater }}
+	was, known := map[string]bool{}, map[string]string{}
+	for i, more := range []struct {
+		n    int
+		days int // before
+	}{{60, 0}, {300, 10}, {80, 1}, {900, 0}} {
+		owed(more.n, mailtest.Noon.AddDate(0, 0, -more.days))
+		now = now.Add(time.Hour)
+		for range 3 { // first tries
+			if err := sender.Work(ctx); err != nil {
+				t.Fatal(err, cause(err))
+			}
+		}
+		now = now.Add(5 * time.Hour)
+		before := value[map[string]string](t, admin, `SELECT json_object_agg(encode(id, 'hex'), xmin::text) FROM mails`)
+		if err := sender.Work(ctx); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		after := value[map[string]string](t, admin, `SELECT json_object_agg(encode(id, 'hex'), xmin::text) FROM mails`)
+		sealed := map[string]bool{}
+		for id, xmin := range after {
+			if xmin != before[id] {
+				sealed[id] = true
+			}
+		}
+		if n := len(sealed); i == 0 && n != len(after) || i > 0 && (n < blockRows || n >= 5*blockRows) {
+			t.Errorf("%d rows of %d were sealed again", n, len(after))
+		}
+		for id := range sealed { // several tries tell no more than one
+			if known[id] != "" && !was[id] {
+				t.Error("a row that was not sealed with it before")
+			}
+		}
+		was, known = sealed, after
+	}
 }
 
 // A change of an address happens with its mails or not at all, once, and not for somebody

@@ -78,7 +78,8 @@ type done struct {
 
 // outcomes are those of one job.
 type outcomes struct {
-	last     time.Time         // it succeeded, or was first looked at
+	began    time.Time         // the last time
+	last     time.Time         // likewise, of those that succeeded; before there is one, the first time
 	failures map[string]uint64 // by code
 }
 
@@ -89,18 +90,20 @@ func (d *done) begun(job string) {
 	if d.jobs == nil {
 		d.jobs = make(map[string]outcomes)
 	}
-	if _, ok := d.jobs[job]; !ok {
-		d.jobs[job] = outcomes{last: time.Now()}
+	o, known := d.jobs[job]
+	if o.began = time.Now(); !known {
+		o.last = o.began
 	}
+	d.jobs[job] = o
 }
 
-// ended notes how it went.
+// ended notes how it went. How long it took, which tells how much came meanwhile, is not kept.
 func (d *done) ended(job string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o := d.jobs[job]
 	if err == nil {
-		o.last = time.Now()
+		o.last = o.began
 		d.jobs[job] = o
 		return
 	}

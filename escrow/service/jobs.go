@@ -58,7 +58,7 @@ var Jobs = []Job{
 	{Name: "exhibits", Every: time.Hour, Do: (*Service).DropExhibits,
 		What: "drops what the posts of a case showed once its time to appeal is over"},
 	{Name: "order", Every: time.Hour, Do: (*Service).HourlyRows,
-		What: "gives rows an order that tells nothing, has addresses say that a mail server refused them, and drops expired state of sign-ins"},
+		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
 }
 
 // why is an error as the log of a service has it.
@@ -286,12 +286,12 @@ func (s *Service) HourlyRows(ctx context.Context) error {
 }
 
 // ShuffleRows puts the rows of people and pen names into an order that does
-// not tell when they came, notes at addresses what mail servers refused, and drops what expired: state of sign-ins, and which
-// requests of custodians were used. It does a little at a time, so that nobody waits for it.
+// not tell when they came, and drops what expired: state of sign-ins, and which requests of
+// custodians were used. It does a little at a time, so that nobody waits for it.
 func (s *Service) ShuffleRows(ctx context.Context) error {
 	var err error
 	if s.Issuing != nil {
-		err = errors.Join(s.Issuing.Store.NoteRefused(ctx, s.Now()), s.Issuing.Store.DeleteExpired(ctx, s.Now()), s.Issuing.Store.Shuffle(ctx))
+		err = errors.Join(s.Issuing.Store.DeleteExpired(ctx, s.Now()), s.Issuing.Store.Shuffle(ctx))
 	}
 	return errors.Join(err, s.dropUsed(ctx))
 }

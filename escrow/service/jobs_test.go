@@ -67,6 +67,21 @@ func TestWokenJobShowsNowhere(t *testing.T) {
 	})
 }
 
+// TestNothingTellsHowLongAJobTook: by that of the one that puts rows into order, whoever reads
+// the metrics would count who came in the hour.
+func TestNothingTellsHowLongAJobTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Service{}
+		ctx, stop := context.WithCancel(t.Context())
+		go s.repeat(ctx, Job{Name: "long", Every: time.Hour, Do: func(*Service, context.Context) error { time.Sleep(7 * time.Minute); return nil }})
+		time.Sleep(90 * time.Minute)
+		if since := time.Since(s.done.all()["long"].last); since != 30*time.Minute {
+			t.Errorf("%s, where it began 30 minutes ago", since)
+		}
+		stop()
+	})
+}
+
 // TestJobIsRepeated: a job runs at once and after each interval. One that fails is
 // named in the log, by its code, and tried again.
 func TestJobIsRepeated(t *testing.T) {

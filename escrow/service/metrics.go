@@ -197,7 +197,7 @@ var (
 	bodyMemory      = describe("body_memory_bytes", "Memory that bodies of requests take at the moment, in whole MiB.", "bodies")
 	bodyMemoryLimit = describe("body_memory_limit_bytes", "Memory that bodies of requests may take; then requests are refused.", "bodies")
 
-	jobAge      = describe("job_last_success_age_seconds", "How long ago this regular job last succeeded; before the first time, since the process started.", "job_name")
+	jobAge      = describe("job_last_success_age_seconds", "How long ago this regular job last began what it then did with success; before the first time, since the process started.", "job_name")
 	jobInterval = describe("job_interval_seconds", "How often this regular job is done.", "job_name")
 	jobFailures = describe("job_failures_total", "How often this regular job failed, by the code of why.", "job_name", "code")
 )

@@ -37,6 +37,10 @@ func custodianCeremony(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// A plan starts from the key in force, and the folder may have seen older rules.
+			if _, err := h.known(ctx, c); err != nil {
+				return err
+			}
 			participation, err := c.Join(plan, agreed)
 			if errors.Is(err, custodian.ErrNotAgreed) && !h.json {
 				fmt.Fprint(h.Stderr, document.Printable(describe(plan)))

@@ -51,6 +51,8 @@ func TestExitCodes(t *testing.T) {
 		{"bundle install one", 2, "the usage is escrowd bundle install BUNDLE ENDORSEMENTS"},
 		{"bundle install a b", 2, "--database-file is needed"},
 		{"migrate", 2, "--database-file is needed"},
+		{"migrate --database-file x --wait 0s", 2, "--wait has to be a second at least"},
+		{"migrate --database-file x --wait -1m", 2, "--wait has to be a second at least"},
 		{"platform add x --name X --redirect-uri https://x.example/,https://y.example/", 2, "--redirect-uri takes one address: give it once for each"},
 		{"platform edit x --redirect-uri https://x.example/,app.example:/", 2, "--redirect-uri takes one address"},
 		{"platform add x --name X --redirect-uri https://x.example/a,b", 2, "--database-file is needed"},

@@ -27,6 +27,9 @@ func migrateCommand() *cobra.Command {
 			if err := shell.Require(cmd, "database-file"); err != nil {
 				return err
 			}
+			if m.Wait < time.Second { // 0 would be ten minutes, and a part of a millisecond for ever
+				return shell.UsageError("--wait has to be a second at least, as in --wait 1m")
+			}
 			admin, err := secretfile.ReadText(dsn)
 			if err != nil {
 				return err

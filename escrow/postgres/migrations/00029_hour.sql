@@ -107,16 +107,17 @@ CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON objections FOR EACH ROW WHEN 
 -- That a sign-in was ended does not show in when it began. It stays fresh for two hours at
 -- least, in which status lists name its entries: they look at nothing else.
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION ended() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+CREATE OR REPLACE FUNCTION ended() RETURNS trigger LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 BEGIN
-  NEW.fresh := date_trunc('day', now() + interval '2 hours', 'UTC') + interval '1 day';
+  IF TG_OP = 'UPDATE' OR NOT EXISTS (SELECT FROM openid_rows r WHERE (r.id, r.kind) = (NEW.id, NEW.kind)) THEN -- else mix_some puts it back
+    NEW.fresh := date_trunc('day', now() + interval '2 hours', 'UTC') + interval '1 day';
+  END IF;
   RETURN NEW;
 END $$;
 -- +goose StatementEnd
 CREATE OR REPLACE TRIGGER written BEFORE UPDATE ON openid_rows FOR EACH ROW WHEN (OLD.fresh IS NULL AND NOT NEW.ended) EXECUTE FUNCTION written();
 CREATE OR REPLACE TRIGGER ended BEFORE UPDATE ON openid_rows FOR EACH ROW WHEN (NEW.ended AND (NOT OLD.ended OR OLD.fresh IS NULL)) EXECUTE FUNCTION ended();
-CREATE OR REPLACE TRIGGER ended_first BEFORE INSERT ON openid_rows FOR EACH ROW
-  WHEN (NEW.ended AND NEW.fresh IS NOT DISTINCT FROM date_trunc('hour', now(), 'UTC') + interval '1 hour') EXECUTE FUNCTION ended();
+CREATE OR REPLACE TRIGGER ended_first BEFORE INSERT ON openid_rows FOR EACH ROW WHEN (NEW.ended) EXECUTE FUNCTION ended();
 
 -- What must not be deleted is there as it was when the statement ends that deleted it: by
 -- mix_some, which stores it again. The arguments are the first column of the key and, if not
@@ -192,8 +193,8 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM set_config('enable_seqscan', 'off', true); -- however old the statistics are
-  EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$I AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$I > $1::%3$s) ORDER BY %1$I LIMIT $2) o', key, t, kind)
+  PERFORM set_config('enable_seqscan', 'off', true); -- however old the statistics are; see 00030 for NULLS FIRST
+  EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$I AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$I > $1::%3$s) ORDER BY %1$I NULLS FIRST LIMIT $2) o', key, t, kind)
     INTO keys USING after, most;
   IF keys IS NULL THEN
     RETURN;

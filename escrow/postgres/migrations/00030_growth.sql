@@ -9,30 +9,32 @@ CREATE INDEX CONCURRENTLY persons_by_label ON persons USING hash (label);
 DROP INDEX CONCURRENTLY IF EXISTS persons_by_id;
 CREATE INDEX CONCURRENTLY persons_by_id ON persons USING hash (id);
 
--- Requests that wait are read in the order of their labels, page by page. It was by day.
+-- Requests that wait are read in the order of their labels, page by page. It was by day. For
+-- NULLS FIRST see below.
 DROP INDEX CONCURRENTLY IF EXISTS erasures_pending;
-CREATE INDEX CONCURRENTLY erasures_pending ON erasures (label) WHERE leaf IS NULL;
+CREATE INDEX CONCURRENTLY erasures_pending ON erasures (label NULLS FIRST) WHERE leaf IS NULL;
 
 -- Rows that are fresh (00029), in the order in which they are written again, and what expired:
--- each is found without looking at the rest.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS records_fresh ON records (label) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS persons_fresh ON persons (fingerprint) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS pseudonyms_fresh ON pseudonyms (handle) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS handles_fresh ON handles (place) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS notes_fresh ON notes (place) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS erasures_fresh ON erasures (label) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS reviews_fresh ON reviews (id) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS sessions_fresh ON sessions (handle) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_fresh ON claims (place) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS claim_counts_fresh ON claim_counts (id) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_told_fresh ON claims_told (place) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS addresses_fresh ON addresses (place) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS mails_fresh ON mails (id) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS notice_codes_fresh ON notice_codes (hash) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS objections_fresh ON objections (case_id) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_rows_fresh ON openid_rows (id) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_used_fresh ON openid_used (key) WHERE fresh IS NOT NULL;
-CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_entries_fresh ON openid_entries (slot) WHERE fresh IS NOT NULL;
+-- each is found without looking at the rest. NULLS FIRST, which a primary key is not: so no plan
+-- reads that one for them, and with it everybody.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS records_fresh ON records (label NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS persons_fresh ON persons (fingerprint NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS pseudonyms_fresh ON pseudonyms (handle NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS handles_fresh ON handles (place NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS notes_fresh ON notes (place NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS erasures_fresh ON erasures (label NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS reviews_fresh ON reviews (id NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS sessions_fresh ON sessions (handle NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_fresh ON claims (place NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claim_counts_fresh ON claim_counts (id NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_told_fresh ON claims_told (place NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS addresses_fresh ON addresses (place NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS mails_fresh ON mails (id NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS notice_codes_fresh ON notice_codes (hash NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS objections_fresh ON objections (case_id NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_rows_fresh ON openid_rows (id NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_used_fresh ON openid_used (key NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_entries_fresh ON openid_entries (slot NULLS FIRST) WHERE fresh IS NOT NULL;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS sessions_expired ON sessions (expires);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS claims_expired ON claims (expires);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS claim_counts_expired ON claim_counts (expires);

@@ -33,11 +33,11 @@ var (
 	ErrStart = refusal.New(refusal.Unavailable, "cluster.start",
 		"A part of the cluster did not come up: see the last line of its log, which is named; nothing of the cluster stays behind.")
 	ErrMissing = refusal.New(refusal.Unavailable, "cluster.program_missing",
-		"A program of the cluster is not on this machine: install patroni, etcd-server, haproxy, pgbouncer and PostgreSQL 15 (.ci/setup does it), and build escrowd.")
+		"Programs of the cluster are not on this machine: apt-get install --no-install-recommends patroni python3-etcd python3-psycopg2 etcd-server haproxy pgbouncer postgresql-15 (.ci/setup does it), and build escrowd beside this one.")
 	ErrIsolation = refusal.New(refusal.Unavailable, "cluster.isolation",
-		"The nodes cannot be given networks of their own: that needs root, and a process that Isolate started.")
+		"The nodes cannot be given networks of their own: run it as root, where unshare, nsenter, ip and sysctl are (Debian: util-linux, iproute2, procps), or without --isolated.")
 	ErrNotIsolated = refusal.New(refusal.Invalid, "cluster.not_isolated",
-		"All nodes share one network, so none can be cut off: start the cluster with Isolated.")
+		"All nodes share one network, so none can be cut off: start the cluster with --isolated.")
 	// ErrNoLeader is returned where nobody leads, or where it cannot be told who does.
 	ErrNoLeader = refusal.New(refusal.Unavailable, "cluster.no_leader",
 		"Nobody leads at the moment: wait until enough nodes are up and reach each other.")
@@ -81,6 +81,9 @@ type Cluster struct {
 // ctx bounds the start only.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	c := &Cluster{o: o}
+	if Inside() {
+		endWithOuter()
+	}
 	if c.o.Progress == nil {
 		c.o.Progress = io.Discard
 	}

@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -52,5 +54,14 @@ func TestFilesAreOfThisMachine(t *testing.T) {
 	}
 	if out, err := exec.Command(haproxy, "-c", "-f", filepath.Join(c.Node("haproxy").Dir, "config")).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Who lacks programs is told all of them, and what to install.
+func TestMissingProgramsAreNamed(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := new(Cluster).programs(t.Context())
+	if !errors.Is(err, ErrMissing) || !strings.Contains(errors.Unwrap(err).Error(), "etcd, patroni") {
+		t.Error(err, errors.Unwrap(err))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/penname/penname/escrow/sandbox"
 )
@@ -30,7 +32,8 @@ const bridge = "penname"
 const isolatedEnv = "PENNAME_CLUSTER_ISOLATED"
 
 // Isolate returns the command that runs this program with these arguments in namespaces of
-// its own, where it may start a cluster that is isolated. All that it starts ends with it.
+// its own, where it may start a cluster that is isolated. All that it starts ends with it. It
+// is told to end (SIGTERM) when ctx ends, and when this process does, however it does.
 func Isolate(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -44,15 +47,43 @@ func Isolate(ctx context.Context, args ...string) (*exec.Cmd, error) {
 			return nil, ErrIsolation.Because(err)
 		}
 	}
-	// The shell is the first process there, which takes in what lost its parent: Patroni
+	if err := shell("unshare --mount --net --pid --fork true"); err != nil {
+		return nil, err
+	}
+	// The inner shell is the first process there, which takes in what lost its parent: Patroni
 	// waits for a PostgreSQL that ended until somebody did.
-	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", `"$@"; exit $?`, "sh", self}, args...)...)
-	cmd.Env = append(os.Environ(), isolatedEnv+"=1")
+	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", isolatedEnv + `=$$ exec unshare --mount --net --pid --fork --kill-child --mount-proc sh -c '"$@"; exit $?' sh "$@"`, "sh", self}, args...)...)
+	// unshare takes no signal: the end of a pipe stands for it, which the system closes too.
+	told, tell, err := os.Pipe()
+	if err != nil {
+		return nil, ErrIsolation.Because(err)
+	}
+	cmd.ExtraFiles, cmd.Cancel, cmd.WaitDelay = []*os.File{told}, tell.Close, 20*time.Second
 	return cmd, nil
+}
+
+// endWithOuter has this process, which [Isolate] started, get SIGTERM when that one ends it
+// or has ended.
+func endWithOuter() {
+	const told = 3 // the first of ExtraFiles
+	syscall.CloseOnExec(told)
+	go func() {
+		os.NewFile(told, "told").Read(make([]byte, 1)) //nolint:errcheck // that it ends is what it says
+		syscall.Kill(os.Getpid(), syscall.SIGTERM)     //nolint:errcheck // it is ourselves
+	}()
 }
 
 // Inside reports whether this process was started by [Isolate].
 func Inside() bool { return os.Getenv(isolatedEnv) != "" }
+
+// Target is the process by which the networks can be entered from outside (nsenter --net
+// --target): without [Isolate] this one.
+func Target() int {
+	if pid, err := strconv.Atoi(os.Getenv(isolatedEnv)); err == nil {
+		return pid
+	}
+	return os.Getpid()
+}
 
 // open takes a part of the addresses that no other cluster of this machine has.
 func (n *network) open(isolated bool) (err error) {

@@ -63,6 +63,7 @@ type programs struct {
 }
 
 func (c *Cluster) programs(ctx context.Context) (p programs, err error) {
+	var missing []string
 	path := strings.Split(os.Getenv("PATH"), ":")
 	find := func(name string) string {
 		for _, dir := range append(path, "/usr/sbin", "/sbin") {
@@ -71,12 +72,12 @@ func (c *Cluster) programs(ctx context.Context) (p programs, err error) {
 				return file
 			}
 		}
-		err = errors.Join(err, ErrMissing.Because(errors.New(name)))
+		missing = append(missing, name)
 		return ""
 	}
 	p.etcd, p.patroni, p.haproxy, p.pgbouncer = find("etcd"), find("patroni"), find("haproxy"), find("pgbouncer")
-	if err != nil {
-		return p, err
+	if len(missing) > 0 {
+		return p, ErrMissing.Because(errors.New(strings.Join(missing, ", ")))
 	}
 	if p.vault, err = sandbox.VaultBinary(ctx, c.o.Progress); err != nil {
 		return p, err
@@ -211,7 +212,7 @@ func (c *Cluster) write(n *Node, p programs, config, data string) error {
 			"port="+ofFiles, fmt.Sprintf("port=%d", here), "listen_port = "+ofFiles, fmt.Sprintf("listen_port = %d", here))
 	}
 	key := filepath.Join(n.Dir, "cluster.key")
-	pairs = append(pairs, "NODE@", machine, "ADDRESS@", n.host, "host=10.0.0.10", "host="+c.Node("haproxy").host, "10.0.0.0/24", "127.0.0.0/8",
+	pairs = append(pairs, "NODE@", machine, "ADDRESS@", n.host, "host=10.0.0.10", "host="+c.Node("haproxy").host, "dbname=penname", "dbname=postgres", "10.0.0.0/24", "127.0.0.0/8",
 		"/etc/penname/ca.pem", c.CAFile, "/etc/penname/cluster.crt", filepath.Join(c.Dir, "cluster.crt"), "/etc/haproxy/penname.pem", filepath.Join(n.Dir, "penname.pem"),
 		"/etc/penname/etcd/cluster.key", key, "/etc/penname/postgres/cluster.key", key, "/etc/vault.d/cluster.key", key, "/etc/pgbouncer/cluster.key", key,
 		"/var/lib/etcd/penname", data, "/opt/vault/data", data, "/var/lib/postgresql/15/penname", data,

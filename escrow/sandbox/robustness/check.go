@@ -10,14 +10,28 @@ import (
 // Holder is a person at a platform.
 type Holder struct{ Person, Platform string }
 
+// Vote is what a custodian decides once: when their share moved, they answer again.
+type Vote struct{ Custodian, Rules string }
+
+// MarshalText implements encoding.TextMarshaler.
+func (v Vote) MarshalText() ([]byte, error) { return []byte(v.Custodian + " under " + v.Rules), nil }
+
 // CaseAtEnd is a case as the database and the log have it at the end.
 type CaseAtEnd struct {
 	Warrant   string
 	State     string
 	Leaf      int64            // of the order
-	Decisions map[string]int64 // by custodian, their leaves
+	Decisions map[Vote]int64   // their leaves
 	Decided   []int64          // leaves that say that a quorum was reached
 	Released  []int64          // leaves that say that a package was made
+	Opened    map[string]int64 // records that a package opens, with the leaf that released it
+	Objected  []int64          // leaves that say that somebody objected, on which no court ruled; -1: not logged yet
+}
+
+// ErasedAtEnd is a request to be erased.
+type ErasedAtEnd struct {
+	Leaf       int64  // that says it was carried out; -1: it was not, yet
+	Commitment string // in that leaf
 }
 
 // End is what is there when the faults are over.
@@ -27,9 +41,9 @@ type End struct {
 	Cases    map[string]CaseAtEnd
 	Kinds    []string                           // of the leaves of the log, by their index
 	Root     func(size int64) ([32]byte, error) // of the log when it had that size
-	Numbers  map[Act]int64                      // what rotations and resharings came to
+	Erasures map[string]ErasedAtEnd             // by the label of the record
+	Versions map[Act]map[int]int64              // what rotations (by group) and resharings came to
 	Quorum   int
-	Erasing  time.Duration // how long an erasure may take that was promised
 }
 
 // Violation is a promise that was broken.
@@ -55,10 +69,15 @@ var rules = []rule{
 	{"nothing is opened before the log says so for good", openedIsLogged},
 	{"a case is released once", releasedOnce},
 	{"what was stopped before it was released is never opened", stoppedStaysShut},
-	{"who was erased is never opened afterwards", erasedStaysShut},
+	{"nothing goes on after an objection before a court ruled on it", objectedStaysShut},
+	{ErasuresAreKept, erasuresAreKept},
+	{"what was erased is never opened afterwards, and nothing is erased that a case holds", erasedStaysShut},
 	{"the log only grows, and has one past", logOnlyGrows},
-	{"keys and shares only move on", numbersOnlyGrow},
+	{"keys and shares only move on", versionsOnlyGrow},
 }
+
+// ErasuresAreKept is the rule that takes its time: the erasures are a job of every hour.
+const ErasuresAreKept = "an erasure that was promised is carried out, or a case holds the record"
 
 // Check compares what clients saw with what is there at the end. It finds nothing
 // that neither shows: a fault that nobody saw and that left no trace.
@@ -213,24 +232,28 @@ func ordersAreOneCase(h []Operation, end End, broken func(string, ...any)) {
 }
 
 func decisionsAreThere(h []Operation, end End, broken func(string, ...any)) {
-	type vote struct{ id, custodian string }
-	asked := map[vote]bool{}
+	type whose struct{ id, custodian string }
+	asked, there := map[whose]int{}, map[whose]int{}
+	leaves := map[int64]bool{}
+	for id, c := range end.Cases {
+		for vote, leaf := range c.Decisions {
+			there[whose{id, vote.Custodian}]++
+			if leaves[leaf] || end.kind(leaf) != "decision" {
+				broken("entry %d is not the decision of %s in case %s alone", leaf, vote.Custodian, id)
+			}
+			leaves[leaf] = true
+		}
+	}
 	for _, op := range of(h, Decide, OK, Unknown) {
-		asked[vote{op.Case, op.Custodian}] = true
-		if _, ok := end.Cases[op.Case].Decisions[op.Custodian]; !ok && op.Outcome == OK {
+		by := whose{op.Case, op.Custodian}
+		asked[by]++
+		if there[by] == 0 && op.Outcome == OK {
 			broken("%s decided case %s at %s, and that is not there", op.Custodian, op.Case, clock(op.Returned))
 		}
 	}
-	leaves := map[int64]bool{}
-	for id, c := range end.Cases {
-		for custodian, leaf := range c.Decisions {
-			switch {
-			case !asked[vote{id, custodian}]:
-				broken("%s did not decide case %s, and it says so", custodian, id)
-			case leaves[leaf], end.kind(leaf) != "decision":
-				broken("entry %d is not the decision of %s in case %s alone", leaf, custodian, id)
-			}
-			leaves[leaf] = true
+	for by, n := range there {
+		if n > asked[by] {
+			broken("%s decided case %s %d times, and it says %d times", by.custodian, by.id, asked[by], n)
 		}
 	}
 	if n := count(end.Kinds, "decision"); n != len(leaves) {
@@ -316,16 +339,79 @@ func stoppedStaysShut(h []Operation, end End, broken func(string, ...any)) {
 	}
 }
 
-func erasedStaysShut(h []Operation, end End, broken func(string, ...any)) {
-	filed := map[string]Operation{}
-	for _, op := range of(h, File, OK) {
-		filed[op.Case] = op
+func objectedStaysShut(h []Operation, end End, broken func(string, ...any)) {
+	for _, op := range of(h, Object, OK) {
+		if len(end.Cases[op.Case].Objected) == 0 {
+			broken("%s objected in case %s at %s, and that is not there", op.Person, op.Case, clock(op.Returned))
+		}
 	}
-	for _, gone := range of(h, Erase, OK) {
-		for _, op := range of(h, Open, OK) {
-			// What was filed before it was carried out may have been released before that.
-			if f := filed[op.Case]; f.Person == gone.Person && f.Invoked.After(gone.Returned.Add(end.Erasing)) {
-				broken("%s was erased at %s, and case %s was filed at %s and opened", gone.Person, clock(gone.Returned), op.Case, clock(f.Invoked))
+	logged := 0
+	for id, c := range end.Cases {
+		for _, objected := range c.Objected {
+			if objected < 0 {
+				continue
+			}
+			logged++
+			if kind := end.kind(objected); kind != "objected" {
+				broken("entry %d is %q and no objection, as case %s says", objected, kind, id)
+			}
+			for _, leaf := range slices.Concat(c.Decided, c.Released) {
+				if leaf > objected {
+					broken("somebody objected in case %s with entry %d, and it went on with entry %d", id, objected, leaf)
+				}
+			}
+		}
+	}
+	if n := count(end.Kinds, "objected"); n < logged {
+		broken("the log has %d objections, and there are %d in the cases", n, logged)
+	}
+}
+
+// erasuresAreKept: who was told that their erasure will be complete has it in the log, as
+// their receipt says, or a case about them is open.
+func erasuresAreKept(h []Operation, end End, broken func(string, ...any)) {
+	held := map[string]bool{}
+	for _, op := range of(h, File, OK) {
+		if state := end.Cases[op.Case].State; state == "recorded" || state == "authorised" || state == "released" {
+			held[op.Person] = true
+		}
+	}
+	for _, op := range of(h, Erase, OK) {
+		switch e, ok := end.Erasures[op.Record]; {
+		case !ok:
+			broken("the erasure of %s was promised at %s, and is not there", op.Person, clock(op.Returned))
+		case e.Leaf < 0 && !held[op.Person]:
+			broken("the erasure of %s was promised at %s, no case holds the record, and it was not carried out", op.Person, clock(op.Returned))
+		case e.Leaf >= 0 && e.Commitment != op.Receipt:
+			broken("the receipt of %s is not of entry %d", op.Person, e.Leaf)
+		}
+	}
+	carried := 0
+	for _, e := range end.Erasures {
+		if e.Leaf < 0 {
+			continue
+		}
+		carried++
+		if kind := end.kind(e.Leaf); kind != "erased" {
+			broken("entry %d is %q and no erasure, as a record says", e.Leaf, kind)
+		}
+	}
+	if n := count(end.Kinds, "erased"); n != carried {
+		broken("the log has %d erasures, and %d records are erased", n, carried)
+	}
+}
+
+// erasedStaysShut goes by the order of entries. A request holds up no case: a case that is
+// recorded before it is carried out holds the record until its persons were told.
+func erasedStaysShut(_ []Operation, end End, broken func(string, ...any)) {
+	for id, c := range end.Cases {
+		for label, released := range c.Opened {
+			switch e, ok := end.Erasures[label]; {
+			case !ok || e.Leaf < 0:
+			case e.Leaf < released:
+				broken("entry %d erased what case %s opened with entry %d", e.Leaf, id, released)
+			case e.Leaf > c.Leaf && c.State == "released":
+				broken("entry %d erased what case %s holds since entry %d", e.Leaf, id, c.Leaf)
 			}
 		}
 	}
@@ -359,20 +445,22 @@ func logOnlyGrows(h []Operation, end End, broken func(string, ...any)) {
 	}
 }
 
-func numbersOnlyGrow(h []Operation, end End, broken func(string, ...any)) {
+// versionsOnlyGrow: what somebody was told that it came to is where it is or behind that,
+// and what was begun afterwards came further.
+func versionsOnlyGrow(h []Operation, end End, broken func(string, ...any)) {
 	for _, act := range []Act{Rotate, Reshare} {
-		seen := map[int64]Operation{}
-		for _, op := range of(h, act, OK) {
-			if op.Number == 0 { // it tells none
-				continue
+		done := of(h, act, OK)
+		for i, op := range done {
+			for group, version := range op.Versions {
+				if now, ok := end.Versions[act][group]; ok && version > now { // else nothing is left of that group
+					broken("%s of %d came to %d at %s and is at %d", act, group, version, clock(op.Returned), now)
+				}
+				for _, later := range done[i+1:] {
+					if next, ok := later.Versions[group]; ok && later.Invoked.After(op.Returned) && next <= version {
+						broken("%s of %d came to %d at %s and to %d at %s", act, group, version, clock(op.Returned), next, clock(later.Returned))
+					}
+				}
 			}
-			if op.Number > end.Numbers[act] {
-				broken("%s came to %d at %s and is at %d", act, op.Number, clock(op.Returned), end.Numbers[act])
-			}
-			if other, twice := seen[op.Number]; twice {
-				broken("%s came to %d at %s and at %s", act, op.Number, clock(other.Returned), clock(op.Returned))
-			}
-			seen[op.Number] = op
 		}
 	}
 }

@@ -8,13 +8,14 @@ import (
 // Act is something that a client asks for.
 type Act string
 
-// What clients do. The first eight change something.
+// What clients do. The first nine change something.
 const (
 	Enrol    Act = "enrol"    // a person proves who they are
 	SignIn   Act = "sign in"  // a person signs in to a platform
 	File     Act = "file"     // a court's order is filed
 	Decide   Act = "decide"   // a custodian decides
 	Withdraw Act = "withdraw" // the court takes its order back
+	Object   Act = "object"   // a person who was told first objects
 	Erase    Act = "erase"    // a person leaves
 	Rotate   Act = "rotate"   // a key of the key service moves on
 	Reshare  Act = "reshare"  // the custodians renew their shares
@@ -23,7 +24,7 @@ const (
 )
 
 // Acts are all of them, in that order.
-var Acts = []Act{Enrol, SignIn, File, Decide, Withdraw, Erase, Rotate, Reshare, Open, Look}
+var Acts = []Act{Enrol, SignIn, File, Decide, Withdraw, Object, Erase, Rotate, Reshare, Open, Look}
 
 // Outcome is what a client knows of its act.
 type Outcome string
@@ -57,7 +58,9 @@ type Operation struct {
 	Case       string
 	Leaf       int64 // of the order in the log
 	Custodian  string
-	Number     int64 // that a rotation or a resharing came to: it only grows
+	Record     string        // label of the record that is to be erased, from the receipt
+	Receipt    string        // the commitment that the receipt opens
+	Versions   map[int]int64 // that a rotation came to, by group, or a resharing: they only grow
 	Checkpoint Checkpoint
 }
 

@@ -103,10 +103,27 @@ var Custodians = []policy.Custodian{
 const Quorum = 2
 
 // Clock can be moved: the end of secrecy is months away.
-type Clock struct{ ahead atomic.Int64 }
+type Clock struct {
+	ahead  atomic.Int64
+	stands atomic.Pointer[time.Time]
+}
 
-// Now is this machine's time, moved.
-func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+// Now is this machine's time, moved, or where the clock stands.
+func (c *Clock) Now() time.Time {
+	if at := c.stands.Load(); at != nil {
+		return *at
+	}
+	return time.Now().Add(time.Duration(c.ahead.Load()))
+}
+
+// Stop lets the clock stand still where it is.
+func (c *Clock) Stop() {
+	now := c.Now()
+	c.stands.Store(&now)
+}
+
+// Go lets it go on, right.
+func (c *Clock) Go() { c.stands.Store(nil) }
 
 // Advance moves the clock; a negative d moves it back.
 func (c *Clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
