@@ -197,7 +197,7 @@ func (g *growth) fill() {
 	began := time.Now()
 	dsn, err := postgres.Login(g.Context(), g.w.Postgres.DSN, "penname_issuing")
 	g.must(err)
-	g.must(postgrestest.Fill(g.Context(), g.w.Postgres.DSN, dsn, postgrestest.Options{People: g.people, Day: g.w.Clock.Now(), Progress: func(table string, done, of int) {
+	g.must(postgrestest.Fill(g.Context(), g.w.Postgres.DSN, dsn, postgrestest.Options{People: g.people, Day: g.w.Clock.Now(), Open: g.w.Service.Keeping.Keys.Open, Wrap: g.w.Service.Issuing.Keys.WrapHalfIn, Progress: func(table string, done, of int) {
 		if done == of || done%1_000_000 == 0 {
 			fmt.Fprintf(os.Stderr, "%6.0f s: %d of %d rows of %s\n", time.Since(began).Seconds(), done, of, table)
 		}

@@ -1,9 +1,15 @@
 package disclose
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
-// holdersAtOnce is how many cases that hold records are read at a time.
-const holdersAtOnce = 50
+// How many cases that hold records are read at a time, and how many requests.
+const (
+	holdersAtOnce = 50
+	pendingAtOnce = 1000
+)
 
 // Clear looks at every request to be deleted and clears those that no case
 // stands against: no preservation order that has not expired, and no production
@@ -15,8 +21,8 @@ const holdersAtOnce = 50
 // It is looked at again at every call, and so carried out when the last hold
 // ends. A link that does not open holds everything: in doubt nothing is erased.
 func (r *Registrar) Clear(ctx context.Context) (cleared int, err error) {
-	pending, err := r.Erasures.Pending(ctx)
-	if err != nil || len(pending) == 0 {
+	page, err := r.Erasures.Pending(ctx, "", pendingAtOnce)
+	if err != nil || len(page) == 0 {
 		return 0, err
 	}
 	// First: a case that comes from now on is looked at, and not counted.
@@ -25,19 +31,17 @@ func (r *Registrar) Clear(ctx context.Context) (cleared int, err error) {
 		return 0, err
 	}
 	held, err := r.held(ctx)
-	if err != nil {
-		return 0, err
-	}
-	var free []string
-	for _, label := range pending {
-		if !held[label] {
-			free = append(free, label)
+	for err == nil && len(page) > 0 {
+		last := page[len(page)-1]
+		if free := slices.DeleteFunc(page, func(label string) bool { return held[label] }); len(free) > 0 {
+			if err := r.Erasures.Clear(ctx, free, newest); err != nil {
+				return cleared, err
+			}
+			cleared += len(free)
 		}
+		page, err = r.Erasures.Pending(ctx, last, pendingAtOnce)
 	}
-	if len(free) == 0 {
-		return 0, nil
-	}
-	return len(free), r.Erasures.Clear(ctx, free, newest)
+	return cleared, err
 }
 
 // held returns the labels of all records that a case holds now.

@@ -169,8 +169,9 @@ type Found[T any] struct {
 // say which record a pen name belongs to.
 type Erasures interface {
 	// Pending returns the labels of the records that are to be erased, are not
-	// erased yet, and are not cleared up to the newest case.
-	Pending(ctx context.Context) (labels []string, err error)
+	// erased yet, and are not cleared up to the newest case, in their order, behind
+	// that label, at most n.
+	Pending(ctx context.Context, after string, n int) (labels []string, err error)
 	// Newest returns the recorded leaf of the newest case; -1 if there is none.
 	Newest(ctx context.Context) (int64, error)
 	// Holding returns the cases that hold their targets at now: recorded,

@@ -518,7 +518,7 @@ func (tb *table) client(platform int, more ...string) url.Values {
 // erase carries out the erasures that were asked for.
 func (tb *table) erase() {
 	tb.Helper()
-	labels, err := tb.disclosing.Erasures.Pending(tb.Context())
+	labels, err := tb.disclosing.Erasures.Pending(tb.Context(), "", 1000)
 	tb.check(err)
 	newest, err := tb.disclosing.Erasures.Newest(tb.Context())
 	tb.check(err)

@@ -197,12 +197,13 @@ type Erasures interface {
 	// is done already. erased is false if a case was recorded since the
 	// clearing: nothing happened, and the request has to be cleared again.
 	Erase(ctx context.Context, e Erasure, leaf proof.Leaf) (erased bool, err error)
-	// Again blanks the records that came back, from a backup, although the log
-	// says that they were erased.
-	Again(ctx context.Context) error
-	// Waiting returns the groups of which a copy of an erased record can be under a
-	// version that no finished rotation destroyed.
-	Waiting(ctx context.Context) ([]int, error)
+	// Again looks at records of which the log says that they were erased, at most n
+	// behind that label, and blanks those that came back, from a backup. It returns the
+	// last label that it looked at; "": it is through.
+	Again(ctx context.Context, after string, n int) (last string, err error)
+	// Waiting returns the groups behind that one, in their order, at most n, of which a
+	// copy of an erased record can be under a version that no finished rotation destroyed.
+	Waiting(ctx context.Context, after, n int) ([]int, error)
 }
 
 // Keeper runs the keeping side. Progress and Batch may be left out.
@@ -214,6 +215,8 @@ type Keeper struct {
 	Now       func() time.Time
 	Batch     int                        // halves in one call of the key service; 0: 500
 	Progress  func(r Rotation, s string) // called after every step and every batch
+
+	looked string // see Erasures.Again
 }
 
 // RotateGroup moves the records of a group to a new version of its key and destroys the
@@ -324,11 +327,14 @@ func (k *Keeper) progress(r Rotation, step string) {
 const erasuresAtOnce = 1000
 
 // Erase carries out every request that is cleared and returns how many. One that
-// fails is tried again by the next call, and keeps no other from its turn.
+// fails is tried again by the next call, and keeps no other from its turn. Of those that
+// were carried out before, it looks at the next, whether one came back.
 func (k *Keeper) Erase(ctx context.Context) (erased int, failed error) {
-	if err := k.Erasures.Again(ctx); err != nil {
+	last, err := k.Erasures.Again(ctx, k.looked, erasuresAtOnce)
+	if err != nil {
 		return 0, err
 	}
+	k.looked = last
 	for after := ""; ; {
 		cleared, err := k.Erasures.Cleared(ctx, after, erasuresAtOnce)
 		if err != nil {
@@ -358,15 +364,15 @@ func (k *Keeper) Work(ctx context.Context) (erased int, err error) {
 	if err != nil {
 		return erased, err
 	}
-	waiting, err := k.Erasures.Waiting(ctx)
+	groups, err := k.Rotations.Under(ctx)
 	if err != nil {
 		return erased, err
 	}
-	under, err := k.Rotations.Under(ctx)
-	if err != nil {
-		return erased, err
+	for page := []int{-1}; len(page) > 0; groups = append(groups, page...) {
+		if page, err = k.Erasures.Waiting(ctx, page[len(page)-1], groupsAtOnce); err != nil {
+			return erased, err
+		}
 	}
-	groups := slices.Concat(under, waiting)
 	slices.Sort(groups)
 	_, err = k.rotateGroups(ctx, slices.Compact(groups))
 	return erased, err

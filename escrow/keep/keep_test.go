@@ -253,8 +253,16 @@ func (r *requests) Erase(_ context.Context, e keep.Erasure, leaf proof.Leaf) (bo
 	return true, nil
 }
 
-func (r *requests) Again(context.Context) error            { return nil }
-func (r *requests) Waiting(context.Context) ([]int, error) { return r.waiting, nil }
+func (r *requests) Again(context.Context, string, int) (string, error) { return "", nil }
+
+func (r *requests) Waiting(_ context.Context, after, n int) (page []int, err error) {
+	for _, group := range r.waiting {
+		if group > after && len(page) < n {
+			page = append(page, group)
+		}
+	}
+	return page, nil
+}
 
 // Requests that fail or are held again do not stand in the way of those behind
 // them, however many there are.

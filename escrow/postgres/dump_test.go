@@ -362,7 +362,7 @@ func TestFoundN2AnOlderDatabaseWithTheKeysOfToday(t *testing.T) {
 	if _, err := r.keeper().Work(t.Context()); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	if waiting, err := r.k.Waiting(t.Context()); err != nil || len(waiting) > 0 {
+	if waiting, err := r.k.Waiting(t.Context(), -1, 1); err != nil || len(waiting) > 0 {
 		t.Errorf("an erasure waits for a rotation: %v", err)
 	}
 	r.whole(t)

@@ -17,12 +17,12 @@ type Erasures struct{ db *db }
 var _ disclose.Erasures = Erasures{}
 
 // Pending implements [disclose.Erasures].
-func (s Erasures) Pending(ctx context.Context) (labels []string, err error) {
+func (s Erasures) Pending(ctx context.Context, after string, n int) (labels []string, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
-			SELECT label FROM erasures WHERE leaf IS NULL
+			SELECT label FROM erasures WHERE leaf IS NULL AND label > $1
 			  AND (cleared IS NULL OR cleared < (SELECT coalesce(max(recorded_leaf), -1) FROM cases))
-			ORDER BY label`)
+			ORDER BY label NULLS FIRST LIMIT $2`, after, n)
 		if err != nil {
 			return err
 		}

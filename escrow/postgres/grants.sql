@@ -113,6 +113,7 @@ GRANT EXECUTE ON FUNCTION close_rotation(integer, integer) TO penname_keeping;
 GRANT EXECUTE ON FUNCTION key_version(text) TO penname_issuing, penname_keeping;
 GRANT EXECUTE ON FUNCTION key_group(text) TO penname_issuing, penname_keeping;
 GRANT SELECT (label, salt, day, cleared, leaf, version, key_group), UPDATE (leaf, version, key_group) ON erasures TO penname_keeping;
+GRANT SELECT (key_group, version) ON groups_waiting TO penname_keeping;
 GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;
 GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_keeping;
 GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_keeping;

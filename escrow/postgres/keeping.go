@@ -246,7 +246,7 @@ func (k *Keeping) Finish(ctx context.Context, r keep.Rotation, oldest int) (keep
 // Cleared implements [keep.Erasures].
 func (k *Keeping) Cleared(ctx context.Context, after string, n int) (cleared []keep.Erasure, err error) {
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL AND cleared IS NOT NULL AND label > $1 ORDER BY label LIMIT $2`, after, n)
+		rows, err := c.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL AND cleared IS NOT NULL AND label > $1 ORDER BY label NULLS FIRST LIMIT $2`, after, n)
 		if err != nil {
 			return err
 		}
@@ -305,18 +305,22 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 }
 
 // Again implements [keep.Erasures].
-func (k *Keeping) Again(ctx context.Context) error {
-	return k.settle(atLength(ctx), func(ctx context.Context, _ bool) error {
-		_, err := k.exec(ctx, `
-			UPDATE records r SET first_half = '', second_half = '', sealed = '', erased = e.day
-			FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL AND r.erased IS NULL`)
-		return err
+func (k *Keeping) Again(ctx context.Context, after string, n int) (last string, err error) {
+	err = k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		var looked int
+		err := tx.QueryRow(ctx, `
+			WITH looked AS (SELECT label, day FROM erasures WHERE leaf IS NOT NULL AND label > $1 ORDER BY label LIMIT $2),
+			again AS (UPDATE records r SET first_half = '', second_half = '', sealed = '', erased = e.day FROM looked e WHERE e.label = r.label AND r.erased IS NULL)
+			SELECT coalesce(max(label), ''), count(*) FROM looked`, after, n).Scan(&last, &looked)
+		if looked < n {
+			last = ""
+		}
+		return refused(ctx, err)
 	})
+	return last, err
 }
 
-// Waiting implements [keep.Erasures].
-func (k *Keeping) Waiting(ctx context.Context) ([]int, error) {
-	return k.groups(ctx, `
-		SELECT DISTINCT key_group FROM erasures e WHERE leaf IS NOT NULL
-		AND NOT EXISTS (SELECT FROM rotations r WHERE r.key_group = e.key_group AND r.version > e.version AND r.state = 'done')`)
+// Waiting implements [keep.Erasures]. The triggers on erasures and rotations say it.
+func (k *Keeping) Waiting(ctx context.Context, after, n int) ([]int, error) {
+	return k.groups(ctx, `SELECT key_group FROM groups_waiting WHERE key_group > $1 ORDER BY key_group LIMIT $2`, after, n)
 }

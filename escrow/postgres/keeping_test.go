@@ -558,13 +558,13 @@ func TestI28NoCopyOfAnErasedRecordOpens(t *testing.T) {
 	if h.rows(t)[victim] != "" {
 		t.Fatal("the row is still there")
 	}
-	if waiting, err := h.k.Waiting(t.Context()); err != nil || !slices.Equal(waiting, []int{h.group}) {
+	if waiting, err := h.k.Waiting(t.Context(), -1, 100); err != nil || !slices.Equal(waiting, []int{h.group}) {
 		t.Fatalf("the copy of the rotation is forgotten: %v", err)
 	}
 	if _, err := h.keeper().Work(t.Context()); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	if waiting, err := h.k.Waiting(t.Context()); err != nil || len(waiting) > 0 {
+	if waiting, err := h.k.Waiting(t.Context(), -1, 100); err != nil || len(waiting) > 0 {
 		t.Fatalf("still waiting: %v", err)
 	}
 	versions := map[string]bool{}
@@ -653,7 +653,7 @@ func TestAHoldThatComesAtTheLastMoment(t *testing.T) {
 	if n, err := h.keeper().Erase(t.Context()); n != 0 || err != nil {
 		t.Fatalf("erased in the face of a new case: %d, %v", n, err)
 	}
-	if pending, err := h.d.Erasures.Pending(t.Context()); err != nil || len(pending) != 1 {
+	if pending, err := h.d.Erasures.Pending(t.Context(), "", 100); err != nil || len(pending) != 1 {
 		t.Fatalf("pending %v, %v", pending, err)
 	}
 	if cases, err := h.d.Erasures.Holding(t.Context(), day, -1, 100); err != nil || len(cases) != 1 {
@@ -706,6 +706,68 @@ func TestD08ErasedRowComesBack(t *testing.T) {
 		t.Error("it was not blanked again")
 	}
 	consistent(t, h.d)
+}
+
+// Each hour's work looks at a page at a time, and comes through all of them.
+func TestErasuresArePaged(t *testing.T) {
+	h, ctx := newHouse(t, 0), t.Context()
+	h.openGroups(t, 5)
+	var all []string
+	for h.group = range 6 {
+		label := h.enrol(t).Person.Label
+		h.ask(t, label)
+		all = append(all, label)
+	}
+	slices.Sort(all)
+	pages := func(what string, page func(after string) ([]string, error)) {
+		t.Helper()
+		var got []string
+		for after := ""; len(got) < 9; after = got[len(got)-1] {
+			labels, err := page(after)
+			if err != nil || len(labels) > 2 {
+				t.Fatal(what, len(labels), err, cause(err))
+			}
+			if len(labels) == 0 {
+				break
+			}
+			got = append(got, labels...)
+		}
+		if !slices.Equal(got, all) {
+			t.Errorf("%s: %d of %d", what, len(got), len(all))
+		}
+	}
+	pages("pending", func(after string) ([]string, error) { return h.d.Erasures.Pending(ctx, after, 2) })
+	for _, label := range all {
+		h.clear(t, label)
+	}
+	if n, err := h.keeper().Erase(ctx); err != nil || n != len(all) {
+		t.Fatal(n, err, cause(err))
+	}
+	var waiting []int
+	for page := []int{-1}; len(page) > 0 && len(waiting) < 9; waiting = append(waiting, page...) {
+		var err error
+		if page, err = h.k.Waiting(ctx, page[len(page)-1], 2); err != nil || len(page) > 2 {
+			t.Fatal(page, err, cause(err))
+		}
+	}
+	if !slices.Equal(waiting, []int{0, 1, 2, 3, 4, 5}) {
+		t.Errorf("waiting are %v", waiting)
+	}
+	sql(t, h.admin, `ALTER TABLE records DISABLE TRIGGER USER; UPDATE records SET first_half = 'vault:v1:x', second_half = 'x', sealed = 'x', erased = NULL; ALTER TABLE records ENABLE TRIGGER USER`)
+	pages("again", func(after string) ([]string, error) {
+		last, err := h.k.Again(ctx, after, 2)
+		if err != nil || last == "" {
+			return nil, err
+		}
+		blank := one[int](t, h.conn, `SELECT count(*) FROM records WHERE erased IS NOT NULL`)
+		return all[blank-2 : blank], nil
+	})
+	if _, err := h.keeper().Work(ctx); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if waiting, err := h.k.Waiting(ctx, -1, 100); err != nil || len(waiting) > 0 {
+		t.Errorf("waiting are %v, %v", waiting, err)
+	}
 }
 
 // Somebody who deletes themself and comes back is the same person, so that a ban holds.

@@ -336,11 +336,14 @@ func (r records) Records(_ context.Context, labels []string) ([]disclose.Found[s
 type asked struct{ o *orders }
 
 // Pending implements [disclose.Erasures].
-func (a asked) Pending(context.Context) (labels []string, err error) {
+func (a asked) Pending(_ context.Context, after string, n int) (labels []string, err error) {
 	for _, p := range a.o.people {
-		labels = append(labels, p.record.Label)
+		if p.record.Label > after {
+			labels = append(labels, p.record.Label)
+		}
 	}
-	return labels, nil
+	slices.Sort(labels)
+	return labels[:min(n, len(labels))], nil
 }
 
 // Newest implements [disclose.Erasures].

@@ -92,6 +92,26 @@ END $$;
 -- The group of an erased record, whose key its version is of.
 ALTER TABLE erasures ADD COLUMN IF NOT EXISTS key_group int NOT NULL DEFAULT 0;
 
+-- The groups of which a copy of an erased record can be under that version or an older one,
+-- which no finished rotation destroyed.
+CREATE TABLE IF NOT EXISTS groups_waiting (
+  key_group int PRIMARY KEY,
+  version   int NOT NULL
+);
+CREATE OR REPLACE FUNCTION erasure_waits() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
+BEGIN
+  INSERT INTO groups_waiting AS w VALUES (NEW.key_group, NEW.version)
+    ON CONFLICT (key_group) DO UPDATE SET version = greatest(w.version, NEW.version);
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER waits AFTER UPDATE ON erasures FOR EACH ROW WHEN (OLD.leaf IS NULL AND NEW.leaf IS NOT NULL) EXECUTE FUNCTION erasure_waits();
+CREATE OR REPLACE FUNCTION rotation_ends() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
+BEGIN
+  DELETE FROM groups_waiting WHERE key_group = NEW.key_group AND version < NEW.version;
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER ends AFTER UPDATE ON rotations FOR EACH ROW WHEN (NEW.state = 'done') EXECUTE FUNCTION rotation_ends();
+
 -- Which groups, and what rotations up to which step made, is in a snapshot of the key service at least.
 ALTER TABLE snapshots ADD COLUMN IF NOT EXISTS key_group int NOT NULL DEFAULT 0, ADD COLUMN IF NOT EXISTS step bigint NOT NULL DEFAULT 0, ALTER COLUMN version SET DEFAULT 1;
 UPDATE snapshots SET step = -1 WHERE version < (SELECT max(version) FROM rotations); -- of before the last rotation
@@ -125,3 +145,7 @@ END $$;
 -- +goose StatementEnd
 CREATE OR REPLACE TRIGGER enters BEFORE INSERT ON records FOR EACH ROW EXECUTE FUNCTION record_enters();
 DROP FUNCTION IF EXISTS enters();
+
+-- Those of before.
+INSERT INTO groups_waiting SELECT key_group, max(version) FROM erasures WHERE leaf IS NOT NULL GROUP BY key_group ON CONFLICT DO NOTHING;
+DELETE FROM groups_waiting w WHERE EXISTS (SELECT FROM rotations r WHERE r.key_group = w.key_group AND r.version > w.version AND r.state = 'done');

@@ -9,6 +9,11 @@ CREATE INDEX CONCURRENTLY persons_by_label ON persons USING hash (label);
 DROP INDEX CONCURRENTLY IF EXISTS persons_by_id;
 CREATE INDEX CONCURRENTLY persons_by_id ON persons USING hash (id);
 
+-- Requests that wait are read in the order of their labels, page by page. It was by day. For
+-- NULLS FIRST see below.
+DROP INDEX CONCURRENTLY IF EXISTS erasures_pending;
+CREATE INDEX CONCURRENTLY erasures_pending ON erasures (label NULLS FIRST) WHERE leaf IS NULL;
+
 -- Rows that are fresh (00029), in the order in which they are written again, and what expired:
 -- each is found without looking at the rest. NULLS FIRST, which a primary key is not: so no plan
 -- reads that one for them, and with it everybody.

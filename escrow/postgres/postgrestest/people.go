@@ -24,7 +24,14 @@ type Options struct {
 	Day    time.Time // the last on which somebody came
 	Days   int       // on which people came, that one included; 0: three years
 
+	// Open makes the key of a group into which people come from now on, and Wrap wraps a half
+	// with it, of 32 bytes. nil: nobody comes, and nobody of those leaves.
+	Open func(ctx context.Context, group int) error
+	Wrap func(ctx context.Context, group int, label string, half []byte) (string, error)
+
 	Progress func(table string, done, of int) // after each chunk; nil: nobody is told
+
+	first int // group that is made
 }
 
 // chunk is how many rows one statement stores.
@@ -41,6 +48,9 @@ func Fill(ctx context.Context, admin, issuing string, o Options) error {
 		o.Days = 3 * 365
 	}
 	o.Day = o.Day.UTC().Truncate(24 * time.Hour)
+	if err := o.group(ctx, admin); err != nil {
+		return err
+	}
 	again, err := mixed(ctx, admin)
 	if err != nil {
 		return err
@@ -64,6 +74,54 @@ func Fill(ctx context.Context, admin, issuing string, o Options) error {
 	}
 	wg.Wait()
 	return errors.Join(append(failed, again())...)
+}
+
+// As the keeping side has them (escrow/keep/groups.go).
+const openAtOnce, groupSize = 32, 256
+
+// groupFrom is the first of the groups that were open on the n-th day: those who came before
+// filled the others.
+func (o Options) groupFrom(n int) int {
+	return o.first + n*o.People/o.Days/(openAtOnce*groupSize)*openAtOnce
+}
+
+// group makes the groups of all days behind those that there are. They were open earlier than
+// those, which the guard refuses.
+func (o *Options) group(ctx context.Context, admin string) error {
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if err := conn.QueryRow(ctx, `SELECT coalesce(max(number), 0) + 1 FROM penname.key_groups`).Scan(&o.first); err != nil {
+		return err
+	}
+	last := o.groupFrom(o.Days - 1)
+	for n := range openAtOnce {
+		if o.Open == nil {
+			break
+		}
+		if err := o.Open(ctx, last+n); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
+		return err
+	}
+	for n := range o.Days {
+		if n > 0 && o.groupFrom(n) == o.groupFrom(n-1) {
+			continue
+		}
+		day := o.Day.AddDate(0, 0, n+1-o.Days)
+		_, err := conn.Exec(ctx, `UPDATE penname.key_groups SET closed = $2 WHERE number >= $1 AND closed IS NULL`, o.first, day)
+		if err == nil {
+			_, err = conn.Exec(ctx, `INSERT INTO penname.key_groups (number, opened) SELECT $1::int + n, $2 FROM generate_series(0, $3::int - 1) n`, o.groupFrom(n), day, openAtOnce)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mixed has rows come in as those that were mixed already, until again is called.
@@ -102,11 +160,12 @@ func mixed(ctx context.Context, admin string) (again func() error, err error) {
 var together = [][]table{
 	{
 		{name: "records", columns: "label, first_half, second_half, sealed, day", per1000: 1000, row: func(w *row) {
+			n := w.IntN(w.o.Days)
 			w.put([]byte(w.label()))
-			w.put(w.wrapped(60))
+			w.put(w.half(w.o.groupFrom(n) + w.IntN(openAtOnce)))
 			w.put(w.bytes(232))
 			w.put(w.bytes(520))
-			w.date(w.day())
+			w.date(w.o.Day.AddDate(0, 0, n+1-w.o.Days))
 		}},
 	},
 	{
@@ -225,7 +284,7 @@ func (t table) copy(ctx context.Context, conn *pgx.Conn, w *row, last int) error
 			t.row(w)
 		}
 		binary.Write(w.to, binary.BigEndian, int16(-1)) //nolint:errcheck // likewise
-		to.CloseWithError(w.to.Flush())
+		to.CloseWithError(errors.Join(w.to.Flush(), w.failed))
 	}()
 	_, err := conn.PgConn().CopyFrom(ctx, from, `COPY `+t.name+` (`+t.columns+`) FROM STDIN (FORMAT binary)`)
 	from.CloseWithError(err)

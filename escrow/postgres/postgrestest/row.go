@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"strings"
@@ -19,6 +21,7 @@ type row struct {
 	o       Options
 	n, rows int
 	to      *bufio.Writer
+	failed  error
 }
 
 func (w *row) start(columns string) {
@@ -97,6 +100,16 @@ func (w *row) label() string {
 // wrapped is what Vault makes of so many bytes, some more of its own included.
 func (w *row) wrapped(n int) []byte {
 	return base64.StdEncoding.AppendEncode([]byte("vault:v1:"), w.bytes(n))
+}
+
+// half is a first half of a group. Only those of groups that are open open.
+func (w *row) half(group int) []byte {
+	if w.o.Wrap == nil || group < w.o.groupFrom(w.o.Days-1) {
+		return append(fmt.Appendf(nil, "g%d:", group), w.wrapped(60)...)
+	}
+	half, err := w.o.Wrap(context.Background(), group, w.label(), w.bytes(32))
+	w.failed = errors.Join(w.failed, err)
+	return []byte(half)
 }
 
 // takeClaims stores claims as the issuing side does. Everybody counts in two of many thousand
