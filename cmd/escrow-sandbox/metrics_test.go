@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -17,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
@@ -158,7 +158,8 @@ func (m *monitoring) play(n *network) (h history, story *world.Story) {
 	h.old = m.scrape()
 	m.must(tb.Service.Publish(t.Context()))
 	m.must(tb.Service.FollowRules(t.Context()))
-	m.must(tb.Service.Keeping.Store.AddSnapshot(t.Context(), keep.Snapshot{Day: tb.Clock.Now().UTC().Truncate(24 * time.Hour)}))
+	snapshot, err := tb.Service.Keeping.Store.NextSnapshot(t.Context(), tb.Clock.Now())
+	m.must(errors.Join(err, tb.Service.Keeping.Store.AddSnapshot(t.Context(), snapshot)))
 	m.must(tb.Service.SendMails(t.Context())) // who was told has no address: nobody waits
 	h.last = m.scrape()
 	return h, story
