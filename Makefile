@@ -21,7 +21,7 @@ demo:
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup
 	$(GO) vet ./...
-	$(GO) test -timeout 30m ./... ./.ci/figures
+	$(GO) test -timeout 60m ./... ./.ci/figures
 	CGO_ENABLED=1 $(GO) test -tags pkcs11 ./escrow/pkcs11
 	cd deploy/prometheus && $(GO) test ./...
 
