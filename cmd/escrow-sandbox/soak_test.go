@@ -304,7 +304,7 @@ func robustOnCluster(t *testing.T, c *cluster.Cluster, w *world.World) {
 	}
 	stop()
 	<-done
-	s.judge(t.Context(), 1, "go test ./cmd/escrow-sandbox -run TestCluster").Print(testWriter{t})
+	s.judge(t.Context(), 1, "PENNAME_ROBUST=1 go test ./cmd/escrow-sandbox -run TestCluster").Print(testWriter{t})
 	if acts := robustness.Summarise(s.clients.history.Operations(), nil).Acts; acts[robustness.Open].Acknowledged == 0 || acts[robustness.Enrol].Acknowledged == 0 || acts[robustness.Erase].Acknowledged == 0 {
 		t.Errorf("too little was done: %v", acts)
 	}
