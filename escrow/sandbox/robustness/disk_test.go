@@ -50,14 +50,6 @@ func put(t *testing.T, name string, b []byte, sync bool) {
 	must(t, f.Close())
 }
 
-func syncDir(t *testing.T, dir string) {
-	t.Helper()
-	f, err := os.Open(dir)
-	must(t, err)
-	must(t, f.Sync())
-	must(t, f.Close())
-}
-
 // TestF03DiskLosesWhatWasNotSynced: the disk of the other tests does what it says. A test
 // that stands on one that loses nothing would show nothing.
 func TestF03DiskLosesWhatWasNotSynced(t *testing.T) {
