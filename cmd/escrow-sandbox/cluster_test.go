@@ -46,9 +46,6 @@ func TestCluster(t *testing.T) {
 	}
 	c, w := clusterWorld(t)
 	for _, on := range onCluster {
-		if on.name == "Robust" && os.Getenv("PENNAME_ROBUST") == "" {
-			continue // make soak, which is longer
-		}
 		if !t.Run(on.name, func(t *testing.T) { on.test(t, c, w) }) {
 			return
 		}

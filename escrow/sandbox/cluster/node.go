@@ -60,27 +60,31 @@ type Node struct {
 }
 
 // Start runs the node, which does not run, and returns when it does its work. One that was
-// killed goes on with what it has on disk.
+// killed goes on with what it has on disk. A process of escrowd that ends before is started
+// again, as deploy/systemd does it: one that was given rules which were followed by others a
+// moment ago refuses to start until its file is the next one.
 func (n *Node) Start(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	cmd, err := n.command()
+	err := n.launch()
 	if err != nil {
-		return n.failed(err)
-	}
-	cmd.Dir = n.Dir // by which its processes are known: see processes
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
-	if n.process, err = sandbox.StartProcess(n.network.inside(n, cmd), n.Log, ""); err != nil {
 		return n.failed(err)
 	}
 	err = n.until(ctx, func(ctx context.Context) error {
 		if n.process.Ended(0) {
-			return errEnded
+			if !n.Kind.service() {
+				return errEnded
+			}
+			select {
+			case <-time.After(restartPause):
+			case <-ctx.Done():
+				return errEnded
+			}
+			if err := n.launch(); err != nil {
+				return err
+			}
 		}
 		return n.up(ctx)
 	})
@@ -91,6 +95,27 @@ func (n *Node) Start(ctx context.Context) error {
 		return n.failed(err)
 	}
 	return nil
+}
+
+// restartPause is RestartSec of deploy/systemd.
+const restartPause = time.Second
+
+// launch starts the process.
+func (n *Node) launch() error {
+	cmd, err := n.command()
+	if err != nil {
+		return err
+	}
+	cmd.Dir = n.Dir // by which its processes are known: see processes
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
+	process, err := sandbox.StartProcess(n.network.inside(n, cmd), n.Log, "")
+	if err == nil {
+		n.process = process
+	}
+	return err
 }
 
 var errEnded = errors.New("it ended")
