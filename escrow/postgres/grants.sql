@@ -106,12 +106,12 @@ GRANT INSERT (id, kind, case_id, target, party, leaf, hidden, day, since, due), 
 
 -- The keeping side moves first halves to a newer key and erases what was asked
 -- to be. It reads no sealed field and no link, and appends one kind of leaf.
-GRANT SELECT (label, first_half, erased), UPDATE (first_half, second_half, sealed, erased) ON records TO penname_keeping;
+GRANT SELECT (key_group, label, first_half, erased), UPDATE (first_half, second_half, sealed, erased) ON records TO penname_keeping;
 GRANT SELECT (key_group, version, state, position, records, day, step), INSERT (key_group, version, state, day), UPDATE (state, position, records) ON rotations TO penname_keeping;
 GRANT SELECT (number, opened, closed), INSERT (number, opened), UPDATE (closed) ON key_groups TO penname_keeping;
 GRANT EXECUTE ON FUNCTION close_rotation(integer, integer) TO penname_keeping;
-GRANT EXECUTE ON FUNCTION key_version(text) TO penname_issuing, penname_keeping;
-GRANT EXECUTE ON FUNCTION key_group(text) TO penname_issuing, penname_keeping;
+GRANT EXECUTE ON FUNCTION key_version(text) TO penname_keeping;
+GRANT EXECUTE ON FUNCTION record_place(integer, text) TO penname_issuing, penname_keeping;
 GRANT SELECT (label, salt, day, cleared, leaf, version, key_group), UPDATE (leaf, version, key_group) ON erasures TO penname_keeping;
 GRANT SELECT (key_group, version) ON groups_waiting TO penname_keeping;
 GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;

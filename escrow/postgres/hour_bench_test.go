@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/penname/penname/escrow/openid"
 )
 
@@ -16,7 +18,8 @@ var hourRows = flag.Int("hour-rows", 2_000, "new rows in each table of the bench
 
 // BenchmarkHour is what a sign-in writes (a grant, two entries of a status list, a used key),
 // by four callers, alone and beside a pass over new rows in each of the tables, and what that
-// pass costs. The ratio is of the p99.
+// pass costs. The ratio is of the p99. The longest wait for a table is what is seen of it every
+// two milliseconds.
 func BenchmarkHour(b *testing.B) {
 	admin := database(b)
 	s := issuing(b, admin, Options{})
@@ -45,9 +48,11 @@ func BenchmarkHour(b *testing.B) {
 		if beside {
 			name = "beside"
 			wal := value[int](b, admin, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`)
+			longest := watchLocks(b, admin)
 			if err := s.Shuffle(b.Context()); err != nil {
 				b.Fatal(err, cause(err))
 			}
+			b.ReportMetric(longest(), "longest-lock-wait-ms")
 			b.ReportMetric(float64(time.Since(began).Seconds()), "s/pass")
 			b.ReportMetric(float64(value[int](b, admin, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`)-wal)/1e6, "WAL-MB")
 		} else {
@@ -67,6 +72,42 @@ func BenchmarkHour(b *testing.B) {
 		b.ReportMetric(float64(len(took))/each.Seconds(), name+"-sign-ins/s")
 	}
 	b.ReportMetric(float64(p99[true])/float64(p99[false]), "ratio")
+}
+
+// watchLocks looks at who waits for a table, until longest is called, which returns the longest
+// wait that was seen but for those of the pass itself, in ms.
+func watchLocks(b *testing.B, admin string) (longest func() float64) {
+	b.Helper()
+	conn, err := pgx.Connect(b.Context(), admin)
+	if err != nil {
+		b.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan float64)
+	go func() {
+		most := 0.0
+		for every := time.NewTicker(2 * time.Millisecond); ; <-every.C {
+			var now float64
+			if err := conn.QueryRow(context.WithoutCancel(b.Context()), `SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0) * 1000
+				FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND mode <> 'ExclusiveLock'`).Scan(&now); err != nil {
+				b.Error(err)
+			}
+			most = max(most, now)
+			select {
+			case <-stop:
+				done <- most
+				return
+			default:
+			}
+		}
+	}()
+	return func() float64 {
+		close(stop)
+		most := <-done
+		if err := conn.Close(b.Context()); err != nil {
+			b.Error(err)
+		}
+		return most
+	}
 }
 
 // BenchmarkPass is a pass with nobody beside it and without its rests: what it costs.

@@ -113,7 +113,7 @@ func (k *Keeping) Older(ctx context.Context, r keep.Rotation, oldest, n int) (ha
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT label, first_half FROM records r
-			WHERE label > $1 AND erased IS NULL AND key_group(first_half) = $5 AND key_version(first_half) < $2 AND key_version(first_half) >= $4
+			WHERE label > $1 AND erased IS NULL AND key_group = $5 AND key_version(first_half) < $2 AND key_version(first_half) >= $4
 			  AND NOT EXISTS (SELECT FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL) -- see Again
 			ORDER BY label LIMIT $3`,
 			r.Position, r.Version, n, oldest, r.Group)
@@ -130,7 +130,7 @@ func (k *Keeping) Older(ctx context.Context, r keep.Rotation, oldest, n int) (ha
 // [keep.Openable]. Erased ones are under none.
 func (k *Keeping) Below(ctx context.Context, group, version int) (n int64, err error) {
 	err = k.glance(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT count(*) FROM records WHERE erased IS NULL AND key_group(first_half) = $1 AND key_version(first_half) < $2`, group, version).Scan(&n)
+		return c.QueryRow(ctx, `SELECT count(*) FROM records WHERE erased IS NULL AND key_group = $1 AND key_version(first_half) < $2`, group, version).Scan(&n)
 	})
 	return n, err
 }
@@ -139,7 +139,7 @@ func (k *Keeping) Below(ctx context.Context, group, version int) (n int64, err e
 func (k *Keeping) OpenGroups(ctx context.Context, day time.Time) (open []keep.Group, last int, first bool, err error) {
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
-			SELECT number, opened, closed IS NOT NULL, (SELECT count(*) FROM records WHERE erased IS NULL AND key_group(first_half) = number)
+			SELECT number, opened, closed IS NOT NULL, (SELECT count(*) FROM records WHERE erased IS NULL AND key_group = number)
 			FROM key_groups WHERE closed IS NULL OR closed > $1 ORDER BY number`, day)
 		if err != nil {
 			return err
@@ -290,8 +290,8 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 		// or an older one. The rotation under way counts, too: it may have rewrapped the half
 		// just now.
 		b.Queue(`
-			UPDATE erasures e SET leaf = $2, key_group = key_group(r.first_half), version = greatest(key_version(r.first_half),
-			  (SELECT max(version) FROM rotations o WHERE o.key_group = key_group(r.first_half)))
+			UPDATE erasures e SET leaf = $2, key_group = r.key_group, version = greatest(key_version(r.first_half),
+			  (SELECT max(version) FROM rotations o WHERE o.key_group = r.key_group))
 			FROM records r WHERE e.label = $1 AND r.label = $1`, e.Label, index)
 		b.Queue(`UPDATE records SET first_half = '', second_half = '', sealed = '', erased = $2 WHERE label = $1 AND erased IS NULL`,
 			e.Label, leaf.Day)

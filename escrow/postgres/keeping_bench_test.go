@@ -72,8 +72,9 @@ var erasurePeople = flag.Int("erasure-people", 10_000, "how many people Benchmar
 
 // BenchmarkErasure erases one of very many people at a time, with real Vault and PostgreSQL,
 // from the cleared request to the destroyed key version: milliseconds, and bytes of the
-// write-ahead log. The records of a group lie all over the table, each on a page of its
-// own. A page that is changed for the first time after a checkpoint goes into the
+// write-ahead log. People came over a year, each day's into 32 groups, and lie as the pass of
+// their day wrote them: of ten thousand each has a page of its own, of a million they are
+// together. A page that is changed for the first time after a checkpoint goes into the
 // write-ahead log as a whole; later, only the change does.
 func BenchmarkErasure(b *testing.B) {
 	const tried = 8 // groups
@@ -102,10 +103,12 @@ func BenchmarkErasure(b *testing.B) {
 	}
 	for _, statement := range []string{`SET session_replication_role = replica`,
 		`INSERT INTO key_groups (number, opened) SELECT n, '2026-11-01' FROM generate_series(1, ` + strconv.Itoa(groups) + `) n`,
-		`INSERT INTO records (label, first_half, second_half, sealed, day)
-		 SELECT translate(substr(encode(sha256(n::text::bytea), 'hex'), 1, 26), '0189', 'wxyz'), coalesce(half, 'g' || 1 + n % ` + strconv.Itoa(groups) + ` || ':vault:v1:' || repeat(md5(n::text), 3)),
-		   decode(repeat(md5(n::text), 30), 'hex'), decode(repeat(md5(n::text), 60), 'hex'), '2026-11-21'
-		 FROM generate_series(0, ` + strconv.Itoa(*erasurePeople) + ` - 1) n LEFT JOIN unnest($1::int[], $2::text[]) w (of, half) ON of = n`,
+		`INSERT INTO records (label, first_half, second_half, sealed, day, key_group)
+		 SELECT label, half, decode(repeat(md5(label), 14), 'hex'), decode(repeat(md5(label), 32), 'hex'), day, key_group(half) FROM (
+		   SELECT translate(substr(encode(sha256(n::text::bytea), 'hex'), 1, 26), '0189', 'wxyz') AS label, coalesce(half, 'g' || 1 + n % ` + strconv.Itoa(groups) + ` || ':vault:v1:' || repeat(md5(n::text), 3)) AS half,
+		     '2025-11-21'::date + 365 * (n % ` + strconv.Itoa(groups) + ` / 32 * 32 + n / ` + strconv.Itoa(groups) + ` % 32) / ` + strconv.Itoa(groups+32) + ` AS day
+		   FROM generate_series(0, ` + strconv.Itoa(*erasurePeople) + ` - 1) n LEFT JOIN unnest($1::int[], $2::text[]) w (of, half) ON of = n) p
+		 ORDER BY day, key_group(half), label`,
 		`RESET session_replication_role`, `VACUUM ANALYZE records`} {
 		var args []any
 		if strings.Contains(statement, "$1") {

@@ -25,9 +25,10 @@ func (d *db) UsedVersions(ctx context.Context, groups ...int) ([]keep.Used, erro
 }
 
 // UsedVersions implements [keep.Past]. Before a rotation it counts, too, a record that
-// came in under the version that the rotation made and has not moved to yet.
+// came in under the version that the rotation made and has not moved to yet. It is asked for
+// one: of EXISTS a plan makes a table of everybody.
 func (k *Keeping) UsedVersions(ctx context.Context, groups ...int) ([]keep.Used, error) {
-	return k.usedVersions(ctx, `EXISTS (SELECT FROM records WHERE erased IS NULL AND key_group(first_half) = number AND key_version(first_half) = version)`, groups)
+	return k.usedVersions(ctx, `(SELECT true FROM records WHERE erased IS NULL AND key_group = number AND key_version(first_half) = version LIMIT 1)`, groups)
 }
 
 // Of two processes that rotate, the one may finish what it destroyed before the other did:

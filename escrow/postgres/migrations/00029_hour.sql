@@ -5,7 +5,8 @@
 
 -- What a row's place in its file and the transaction number in its header (xmin) would tell
 -- is taken away by mix_some: it writes the rows of a day again, in the order of their random
--- keys, some at a time. fresh is until when: the end of the day on which a row was written,
+-- keys, some at a time. Records it orders by their groups first, which each of them tells: so
+-- that a rotation finds its group together. fresh is until when: the end of the day on which a row was written,
 -- or of the hour where the row says the hour; NULL: it is done. So neither tells more than
 -- that. Rows of before are mixed already, see freshen below.
 ALTER TABLE records ADD COLUMN IF NOT EXISTS fresh timestamptz, ALTER COLUMN fresh SET DEFAULT date_trunc('day', now(), 'UTC') + interval '1 day',
@@ -184,17 +185,25 @@ CREATE OR REPLACE TRIGGER moves BEFORE INSERT ON reviews FOR EACH ROW EXECUTE FU
 -- get it within patience, 40 ms at most, and does not enter it beside a vacuum. Whether it is durable does not matter: the
 -- rows are the same either way.
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION record_place(key_group int, label text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+  RETURN lpad(key_group::text, 10, '0') || label;
+-- +goose StatementEnd
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION mix_some(t text, after text, most int, began timestamptz, patience int) RETURNS TABLE (upto text, n bigint, held interval)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
-DECLARE at oid := to_regclass(format('penname.%I', t)); key text; kind text; columns text; keys text[]; since timestamptz;
+DECLARE at oid := to_regclass(format('penname.%I', t)); key text; kind text; place text; columns text; keys text[]; since timestamptz;
 BEGIN
   SELECT a.attname, format_type(a.atttypid, NULL) INTO key, kind FROM pg_index i JOIN pg_attribute a ON a.attrelid = at AND a.attnum = i.indkey[0]
     WHERE i.indrelid = at AND i.indisprimary AND EXISTS (SELECT FROM pg_attribute f WHERE f.attrelid = at AND f.attname = 'fresh' AND NOT f.attisdropped);
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  place := quote_ident(key);
+  IF t = 'records' THEN
+    place := 'record_place(key_group, label)';
+  END IF;
   PERFORM set_config('enable_seqscan', 'off', true); -- however old the statistics are; see 00030 for NULLS FIRST
-  EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$I AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$I > $1::%3$s) ORDER BY %1$I NULLS FIRST LIMIT $2) o', key, t, kind)
+  EXECUTE format('SELECT array_agg(k::text) FROM (SELECT %1$s AS k FROM %2$I WHERE fresh IS NOT NULL AND ($1 IS NULL OR %1$s > $1::%3$s) ORDER BY %1$s NULLS FIRST LIMIT $2) o', place, t, kind)
     INTO keys USING after, most;
   IF keys IS NULL THEN
     RETURN;
@@ -207,8 +216,8 @@ BEGIN
   since := clock_timestamp();
   SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns FROM pg_attribute
     WHERE attrelid = at AND attnum > 0 AND NOT attisdropped AND attname <> 'fresh';
-  EXECUTE format('WITH gone AS (DELETE FROM %2$I WHERE %1$I = ANY ($1::%3$s[]) AND fresh IS NOT NULL RETURNING *)
-    INSERT INTO %2$I (%4$s, fresh) SELECT %4$s, CASE WHEN fresh > $2 THEN fresh END FROM gone ORDER BY %1$I', key, t, kind, columns)
+  EXECUTE format('WITH gone AS (DELETE FROM %2$I WHERE %1$s = ANY ($1::%3$s[]) AND fresh IS NOT NULL RETURNING *)
+    INSERT INTO %2$I (%4$s, fresh) SELECT %4$s, CASE WHEN fresh > $2 THEN fresh END FROM gone ORDER BY %1$s', place, t, kind, columns)
     USING keys, least(began, now()) - interval '1 minute';
   n := cardinality(keys);
   upto := keys[n];

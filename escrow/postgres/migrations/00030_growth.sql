@@ -17,7 +17,7 @@ CREATE INDEX CONCURRENTLY erasures_pending ON erasures (label NULLS FIRST) WHERE
 -- Rows that are fresh (00029), in the order in which they are written again, and what expired:
 -- each is found without looking at the rest. NULLS FIRST, which a primary key is not: so no plan
 -- reads that one for them, and with it everybody.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS records_fresh ON records (label NULLS FIRST) WHERE fresh IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS records_fresh ON records (record_place(key_group, label) NULLS FIRST) WHERE fresh IS NOT NULL;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS persons_fresh ON persons (fingerprint NULLS FIRST) WHERE fresh IS NOT NULL;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS pseudonyms_fresh ON pseudonyms (handle NULLS FIRST) WHERE fresh IS NOT NULL;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS handles_fresh ON handles (place NULLS FIRST) WHERE fresh IS NOT NULL;

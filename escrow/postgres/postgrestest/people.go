@@ -160,9 +160,9 @@ func mixed(ctx context.Context, admin string) (again func() error, err error) {
 var together = [][]table{
 	{
 		{name: "records", columns: "label, first_half, second_half, sealed, day", per1000: 1000, row: func(w *row) {
-			n := w.IntN(w.o.Days)
+			n, of := w.n*w.o.Days/w.rows, w.n*w.o.Days%w.rows // those of a day by their groups
 			w.put([]byte(w.label()))
-			w.put(w.half(w.o.groupFrom(n) + w.IntN(openAtOnce)))
+			w.put(w.half(w.o.groupFrom(n) + of*openAtOnce/w.rows))
 			w.put(w.bytes(232))
 			w.put(w.bytes(520))
 			w.date(w.o.Day.AddDate(0, 0, n+1-w.o.Days))
