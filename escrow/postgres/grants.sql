@@ -35,8 +35,6 @@ GRANT EXECUTE ON FUNCTION alike(bytea, bytea) TO penname_issuing;
 GRANT EXECUTE ON FUNCTION admit(bytea, bytea, bytea, bytea, bytea, bytea, bytea, bytea, text, bytea, date) TO penname_issuing;
 GRANT INSERT (place, hidden, day), SELECT (place, hidden, day), UPDATE (hidden, day), DELETE ON addresses TO penname_issuing;
 GRANT INSERT (id, kind, hidden, day, since, due), SELECT (id, kind, hidden, since, due, tries, done), UPDATE (hidden, since, due, tries, done), DELETE ON mails TO penname_issuing;
-GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
-GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix_some(text, text, integer, timestamptz, integer) TO penname_issuing;
 GRANT SELECT (one, began), INSERT (began), UPDATE (began) ON passes TO penname_issuing;
 

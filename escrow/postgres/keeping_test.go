@@ -828,7 +828,7 @@ func TestD04KeepingSide(t *testing.T) {
 		`SELECT 1 FROM openid_rows`, `SELECT 1 FROM bundles`, `DELETE FROM records`, `INSERT INTO records (label) VALUES ('x')`,
 		`UPDATE records SET label = 'x'`, `UPDATE erasures SET cleared = 1`, `INSERT INTO erasures (label) VALUES ('x')`, `DELETE FROM erasures`,
 		`UPDATE rotations SET version = 9`, `UPDATE rotations SET key_group = 9`, `UPDATE rotations SET step = 9`, `DELETE FROM rotations`,
-		`UPDATE key_groups SET opened = '2026-11-21'`, `UPDATE key_groups SET number = 9`, `INSERT INTO key_groups (number, opened, closed) VALUES (1, '2026-11-21', '2026-11-22')`, `DELETE FROM key_groups`, `DELETE FROM log_leaves`, `SELECT mix()`, `SET ROLE penname_owner`,
+		`UPDATE key_groups SET opened = '2026-11-21'`, `UPDATE key_groups SET number = 9`, `INSERT INTO key_groups (number, opened, closed) VALUES (1, '2026-11-21', '2026-11-22')`, `DELETE FROM key_groups`, `DELETE FROM log_leaves`, `SELECT mix_some('records', NULL, 5, now(), 5)`, `SET ROLE penname_owner`,
 		`CREATE TEMP TABLE x ()`, `INSERT INTO log_checkpoints (n, size) VALUES (1, 1)`,
 	} {
 		if state, _ := sqlState(try(t, dsn, statement)); state != "42501" {

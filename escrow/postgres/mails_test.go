@@ -421,7 +421,7 @@ func TestD03DutiesStay(t *testing.T) {
 	never(`UPDATE mails SET done = now(), since = NULL, due = NULL WHERE kind = 'notice'`, "23514")
 	never(`UPDATE mails SET tries = 1 WHERE kind = 'notice'`, "23514")
 	never(`DELETE FROM mails WHERE kind = 'notice'`, "23514")
-	sql(t, admin, `SELECT mix()`) // writes rows again as they are
+	sql(t, admin, `SELECT mix_some('mails', NULL, 1000, now(), 40)`) // writes rows again as they are
 	for _, statement := range []string{`SELECT place FROM addresses`, `INSERT INTO addresses DEFAULT VALUES`, `UPDATE mails SET hidden = hidden`, `DELETE FROM addresses`} {
 		if state, _ := sqlState(try(t, as(t, admin, "penname_disclosing"), statement)); state != "42501" {
 			t.Errorf("disclosing: %s: %s", statement, state)

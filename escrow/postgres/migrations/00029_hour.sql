@@ -226,7 +226,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- What was written since the last program's mix() is fresh, too: those rows share a day (an
+-- What was written since the last mix() is fresh, too: those rows share a day (an
 -- hour) and have several transaction numbers.
 -- +goose StatementBegin
 CREATE OR REPLACE PROCEDURE freshen(t text, key text, kind text, era text) LANGUAGE plpgsql AS $$
@@ -287,10 +287,5 @@ CREATE TABLE IF NOT EXISTS passes (
   began timestamptz NOT NULL CHECK (isfinite(began))
 );
 
--- Programs of before call these. mix_some does their work.
--- +goose StatementBegin
-CREATE OR REPLACE FUNCTION mix() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = penname, pg_temp BEGIN ATOMIC END;
--- +goose StatementEnd
--- +goose StatementBegin
-CREATE OR REPLACE FUNCTION sort(t text) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = penname, pg_temp BEGIN ATOMIC END;
--- +goose StatementEnd
+-- mix_some does their work, and no program that calls them may run beside it.
+DROP FUNCTION IF EXISTS mix(), sort(text);
