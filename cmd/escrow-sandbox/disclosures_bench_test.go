@@ -5,7 +5,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -24,7 +27,8 @@ import (
 // custodians who review and approve it, to the name that the requester reads: each step by the
 // escrow program, and in the public log under cosigned checkpoints. Every party is on this
 // machine, and processor time is that of all. Beside it stands the floor: the bare
-// signatures, decryptions and commits of one case, in turns with the cases.
+// signatures, decryptions, commits and files of one case, in turns with the cases. All of a
+// round's cases follow one another, so what counts is one caller's time.
 func BenchmarkDisclosures(b *testing.B) {
 	for _, keys := range []string{"keyring", "vault"} {
 		b.Run(keys, func(b *testing.B) {
@@ -97,12 +101,14 @@ func median(all []float64) float64 {
 // warrant, three checkpoints, nine cosignatures, two answers and six requests of
 // custodians; the platform's evidence and its token are checked. Two shares, the first half and the
 // delivery are encrypted to the requester and opened, and one exhibit is to four readers, three of
-// whom read it.
+// whom read it. Each witness writes a file for each cosignature, each custodian one for the review
+// and one for the answer.
 const (
 	signaturesMade    = 21
 	signaturesChecked = 23
 	delivered         = 4
 	commitsMade       = 14
+	filesWritten      = 13
 )
 
 // floor is the bare work of a disclosure: its parts, and how long each took in all.
@@ -126,6 +132,7 @@ func newFloor(b *testing.B, w *world.World) *floor {
 	if _, err := conn.Exec(b.Context(), `CREATE TABLE bare (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)`); err != nil {
 		b.Fatal(err)
 	}
+	dir := b.TempDir()
 	return &floor{parts: []part{
 		{unit: "~signatures-µs", do: bareSignatures(b)},
 		{unit: "~decryptions-µs", do: bareDecryptions(b)},
@@ -137,7 +144,32 @@ func newFloor(b *testing.B, w *world.World) *floor {
 			}
 			return nil
 		}},
+		{unit: "~files-µs", do: func() error {
+			for range filesWritten {
+				if err := bareFile(dir); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
 	}}
+}
+
+// bareFile replaces a file by one that is on disk, as its name is.
+func bareFile(dir string) error {
+	f, err := os.CreateTemp(dir, "new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 1000))
+	if err := errors.Join(err, f.Sync(), f.Close(), os.Rename(f.Name(), filepath.Join(dir, "file"))); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // times is how many seconds the floor takes, of n times.
