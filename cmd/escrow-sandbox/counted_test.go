@@ -262,8 +262,13 @@ func TestDisclosureCalls(t *testing.T) {
 		usual := map[string]int{}
 		for name, times := range seen[step] {
 			times = append(times, make([]int, cases-len(times))...)
-			if slices.Sort(times); times[cases/2] > 0 {
-				usual[name] = times[cases/2]
+			slices.Sort(times)
+			n := times[cases/2]
+			if strings.Contains(name, "JOIN log_hashes") {
+				n = times[0] // an append at an odd size reads some, and one at an even size none
+			}
+			if n > 0 {
+				usual[name] = n
 			}
 		}
 		fmt.Fprintf(&got, "%s: %d statements, %d commits, %d cosignatures, %d calls of the key service\n%s\n",
