@@ -203,6 +203,18 @@ func TestRulesRefused(t *testing.T) {
 	}
 }
 
+// A bundle with the rules of this release is not held against the vocabulary: they are here.
+func TestOurRulesAreChecked(t *testing.T) {
+	for name, text := range DefaultRules() {
+		if _, err := checkedRules(name, text); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := checkedRules("10-ours.cedar", strings.Replace(DefaultRules()["10-speech.cedar"], "context.", "context.no_such_", 1)); err == nil {
+		t.Error("a word that is not in the vocabulary is accepted")
+	}
+}
+
 // A lawyer must be able to read every rule: each has a comment right above it.
 func TestEveryRuleHasAComment(t *testing.T) {
 	rules := 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -211,66 +212,74 @@ func (w *Warrant) wellFormed() error {
 }
 
 // form is what wellFormed checks.
-func (w *Warrant) form() []check {
-	is := func(at string, ok bool, why string) check { return check{at, unless(ok, errors.New(why))} }
-	return append([]check{
-		is("/id", warrantIDPattern.MatchString(w.ID), "bad id or authority"),
-		is("/authority", idPattern.MatchString(w.Authority), "bad id or authority"),
-		is("/issued_at", plausible(w.IssuedAt), "issue and expiry must be dated"),
-		is("/expiry", plausible(w.Expiry), "issue and expiry must be dated"),
-		is("/earlier", w.Earlier == "" || hashPattern.MatchString(w.Earlier), "earlier is not a hash: 64 hex digits, the SHA-256 of the earlier warrant's signed file"),
-		is("/bundle", w.Bundle == "" || hashPattern.MatchString(w.Bundle), "bundle is not a hash: 64 hex digits"),
-		is("/jurisdiction", jurisdictionPattern.MatchString(w.Jurisdiction), "jurisdiction is not an ISO 3166 code"),
-		is("/max_penalty_months", w.MaxPenaltyMonths >= 0 && w.MaxPenaltyMonths <= 1200, "maximum penalty is not between 0 and 1200 months"),
-		{"/ruling", func() error { return w.Ruling.wellFormed(w) }},
-	}, w.displayable()...)
+func (w *Warrant) form() (all []check) {
+	is := func(at string, ok bool, why string) {
+		if !ok {
+			all = append(all, check{at, unless(false, errors.New(why))})
+		}
+	}
+	is("/id", warrantIDPattern.MatchString(w.ID), "bad id or authority")
+	is("/authority", idPattern.MatchString(w.Authority), "bad id or authority")
+	is("/issued_at", plausible(w.IssuedAt), "issue and expiry must be dated")
+	is("/expiry", plausible(w.Expiry), "issue and expiry must be dated")
+	is("/earlier", w.Earlier == "" || hashPattern.MatchString(w.Earlier), "earlier is not a hash: 64 hex digits, the SHA-256 of the earlier warrant's signed file")
+	is("/bundle", w.Bundle == "" || hashPattern.MatchString(w.Bundle), "bundle is not a hash: 64 hex digits")
+	is("/jurisdiction", jurisdictionPattern.MatchString(w.Jurisdiction), "jurisdiction is not an ISO 3166 code")
+	is("/max_penalty_months", w.MaxPenaltyMonths >= 0 && w.MaxPenaltyMonths <= 1200, "maximum penalty is not between 0 and 1200 months")
+	return append(append(all, check{"/ruling", func() error { return w.Ruling.wellFormed(w) }}), w.displayable()...)
 }
 
-// displayable checks that every text can be displayed, and names the field, and of a
+// displayable is which texts cannot be displayed: it names the field, and of a
 // character that cannot its place.
 func (w *Warrant) displayable() (all []check) {
-	text := func(at, field string, max int, text string) {
-		all = append(all, check{at, func() error { return Undisplayable(field, text, max) }})
+	text := func(in, member, field string, max int, text string) {
+		if err := Undisplayable(field, text, max); err != nil {
+			all = append(all, check{in + "/" + member, unless(false, err)})
+		}
 	}
-	short := func(at, field, s string) {
-		text(at, field, 200, s)
-		all = append(all, check{at, unless(!strings.Contains(s, "\n"), fmt.Errorf("%s has more than one line", field))})
+	short := func(in, member, field, s string) {
+		text(in, member, field, 200, s)
+		if strings.Contains(s, "\n") {
+			all = append(all, check{in + "/" + member, unless(false, fmt.Errorf("%s has more than one line", field))})
+		}
 	}
-	each := func(at, field string, texts []string) {
+	each := func(in, field string, texts []string) {
 		for i, s := range texts {
-			short(fmt.Sprintf("%s/%d", at, i), field, s)
+			short(in, strconv.Itoa(i), field, s)
 		}
 	}
 	for _, m := range [][2]string{{"kind", w.Kind}, {"file_number", w.FileNumber}, {"offence_class", w.OffenceClass}, {"offence_id", w.OffenceID},
 		{"deadline", w.Deadline}, {"audience", w.Audience}} {
-		short("/"+m[0], m[0], m[1])
+		short("", m[0], m[0], m[1])
 	}
-	short("/requester/name", "requester", w.Requester.Name)
-	short("/requester/organisation", "requester", w.Requester.Organisation)
-	short("/requester/organisation_id", "requester", w.Requester.OrganisationID)
+	short("/requester", "name", "requester", w.Requester.Name)
+	short("/requester", "organisation", "requester", w.Requester.Organisation)
+	short("/requester", "organisation_id", "requester", w.Requester.OrganisationID)
 	each("/flags", "flags", w.Flags)
 	each("/fields", "fields", w.Fields)
 	each("/jointly", "jointly", w.Jointly)
 	if r := w.Recognises; r != nil {
 		for _, m := range [][2]string{{"authority", r.Authority}, {"country", r.Country}, {"file_number", r.FileNumber}, {"sha256", r.SHA256}} {
-			short("/recognises/"+m[0], "recognises", m[1])
+			short("/recognises", m[0], "recognises", m[1])
 		}
 	}
-	text("/requester/delivery_key", "delivery_key", 4000, w.Requester.DeliveryKey)
+	text("/requester", "delivery_key", "delivery_key", 4000, w.Requester.DeliveryKey)
 	for _, m := range [][2]string{{"legal_basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds}, {"necessity", w.Necessity},
 		{"proportionality", w.Proportionality}, {"dated_back", w.DatedBack}} {
-		text("/"+m[0], m[0], 4000, m[1])
+		text("", m[0], m[0], 4000, m[1])
 	}
-	text("/secrecy/reason", "secrecy.reason", 4000, w.Secrecy.Reason)
+	text("/secrecy", "reason", "secrecy.reason", 4000, w.Secrecy.Reason)
 	for i, t := range w.Targets {
-		at, target := fmt.Sprintf("/targets/%d", i), fmt.Sprintf("target %d", i+1)
+		in, target := "/targets/"+strconv.Itoa(i), "target "+strconv.Itoa(i+1)
 		for _, m := range [][2]string{{"pseudonym", string(t.Pseudonym)}, {"platform", t.Platform}, {"evidence", t.Evidence}, {"role", t.Role}} {
-			short(at+"/"+m[0], target, m[1])
+			short(in, m[0], target, m[1])
 		}
-		each(at+"/further", target, t.Further)
+		each(in+"/further", target, t.Further)
 		for _, digest := range slices.Sorted(maps.Keys(t.Descriptions)) {
-			all = append(all, check{at + "/descriptions", unless(hashPattern.MatchString(digest), errNotOfAHash)})
-			text(at+"/descriptions/"+digest, target+", description", 4000, t.Descriptions[digest])
+			if !hashPattern.MatchString(digest) {
+				all = append(all, check{in + "/descriptions", unless(false, errNotOfAHash)})
+			}
+			text(in+"/descriptions", digest, target+", description", 4000, t.Descriptions[digest])
 		}
 	}
 	return all

@@ -16,11 +16,8 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
-	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -46,7 +43,6 @@ func BenchmarkService(b *testing.B) {
 			b.Run("sign-ins", func(b *testing.B) { benchmarkSignIns(b, st) })
 			b.Run("sign-ins RS256 beside EdDSA", func(b *testing.B) { benchmarkAlgorithms(b, st) })
 			b.Run("introspections", func(b *testing.B) { benchmarkIntrospections(b, st) })
-			b.Run("disclosures", func(b *testing.B) { benchmarkDisclosures(b, st) })
 		})
 	}
 }
@@ -287,23 +283,8 @@ func benchmarkIntrospections(b *testing.B, s *world.Case) {
 	})
 }
 
-// A disclosure is a warrant that is signed, filed, reviewed and approved by two
-// custodians and opened, each step by the escrow program and in the public log
-// under cosigned checkpoints. Beside it: its threshold decryption alone.
-func benchmarkDisclosures(b *testing.B, s *world.Case) {
-	threatened(b, s)
-	measure(b, "disclosures/s", decryptionsAlone(b), 1, func() error {
-		for _, step := range []func(context.Context) error{s.File, approveBy(s, 0), approveBy(s, 1), s.Open} {
-			if err := step(context.Background()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // threatened has one of the crowd post a threat on Town Square, which is in evidence then.
-func threatened(b *testing.B, s *world.Case) {
+func threatened(b testing.TB, s *world.Case) {
 	who, err := signUpNext(b.Context(), s.World)
 	if err != nil {
 		b.Fatal(err)
@@ -314,7 +295,7 @@ func threatened(b *testing.B, s *world.Case) {
 	if s.Post, err = who.Say(b.Context(), s.Town, "I will come for you tonight."); err != nil {
 		b.Fatal(err)
 	}
-	if s.Evidence, err = s.SaveEvidence("evidence-threat.jws", s.Post); err != nil {
+	if s.Evidence, err = s.SaveEvidence(fmt.Sprintf("evidence-%s.jws", s.Post.Author), s.Post); err != nil {
 		b.Fatal(err)
 	}
 	s.Author = sandbox.Person{Name: "One of Many", Birthdate: "1990-01-01", Email: "many@mail.example"}
@@ -322,32 +303,4 @@ func threatened(b *testing.B, s *world.Case) {
 
 func approveBy(s *world.Case, n int) func(context.Context) error {
 	return func(ctx context.Context) error { return s.Approve(ctx, world.Custodians[n].ID) }
-}
-
-func decryptionsAlone(b *testing.B) float64 {
-	pk, shares, err := escrowtest.ThresholdKey(world.Quorum, len(world.Custodians))
-	if err != nil {
-		b.Fatal(err)
-	}
-	var k1 []byte
-	label := seal.NewLabel()
-	rec, err := seal.Seal(b.Context(), label, map[string][]byte{"name": []byte("One of Many")}, seal.Custodians{Key: pk, Compartments: map[string][]string{"identity": {"name"}}}, func(_ context.Context, _ string, k []byte) (string, error) {
-		k1 = append(k1, k...)
-		return "wrapped", nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return perSecond(1, 100, func() error {
-		made := make(map[string][]threshold.Share)
-		for _, share := range shares[:world.Quorum] {
-			s, err := rec.DecryptShare(label, "identity", pk, share)
-			if err != nil {
-				return err
-			}
-			made["identity"] = append(made["identity"], s)
-		}
-		_, err := seal.Open(rec, seal.FirstHalves(k1, label, []string{"name"}), pk, made)
-		return err
-	})
 }

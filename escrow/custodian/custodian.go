@@ -24,8 +24,8 @@
 //	ceremony.key    for the next ceremony; destroyed when its share is safe
 //	exhibits.key    opens what posts showed, the exhibits of a case
 //	ceremony-….state, transcript-….json  what was said in a ceremony
-//	review-…        what was shown of a case; decision-… what they signed in it.
-//	                Both go a year after the warrant expired
+//	review-…        what was shown of a case; decision-… what they signed in it; briefs.age
+//	                what later reviews need of it. All go a year after the warrant expired
 //	followed.json   how far the public log was read
 //	witness.key     cosigns checkpoints, with witness.json and witness-state
 //
@@ -131,6 +131,7 @@ type Custodian struct {
 
 	folder *folder
 	key    jose.JSONWebKey
+	parsed *policy.Bundle // the one with the hash in Identity; nil: it was not read yet
 }
 
 // Open unlocks the folder. The refusals are [ErrHome], [ErrOpenHome],
@@ -313,11 +314,15 @@ func (c *Custodian) rules() (*policy.Bundle, error) {
 	if c.Bundle == "" {
 		return nil, nil
 	}
+	if c.parsed != nil && c.parsed.Hash() == c.Bundle {
+		return c.parsed, nil
+	}
 	raw, err := c.folder.open(bundleFile)
 	if err != nil {
 		return nil, err
 	}
-	return policy.ParseBundle(raw)
+	c.parsed, err = policy.ParseBundle(raw)
+	return c.parsed, err
 }
 
 // trust makes b the bundle from which the custodian follows the log. A crash in

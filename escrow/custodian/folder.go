@@ -148,10 +148,19 @@ func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
 
 // read decrypts a secret, and refuses one that others can read.
 func (f *folder) read(name string) ([]byte, error) {
-	sealed, err := secretfile.ReadUpTo(f.path(name), maxFile) // what was signed about 600 pen names has more than a secret
+	sealed, err := f.sealed(name)
 	if err != nil {
 		return nil, err
 	}
+	return f.decrypt(sealed)
+}
+
+// sealed reads a secret as it lies there, and refuses one that others can read.
+func (f *folder) sealed(name string) ([]byte, error) {
+	return secretfile.ReadUpTo(f.path(name), maxFile) // what was signed about 600 pen names has more than a secret
+}
+
+func (f *folder) decrypt(sealed []byte) ([]byte, error) {
 	b, err := decrypt(sealed, f.id)
 	if err != nil {
 		return nil, ErrSecret // the cause could quote the file

@@ -55,13 +55,31 @@ type kept struct {
 	// ErrUnread if it did not wait and was not read, or ""; empty: nobody has read any.
 	Checked []string `json:"checked,omitempty"`
 
-	// What later reviews are shown of this one: who ordered it for whom, when it was recorded,
-	// and the digest of each target's pen name and platform.
+	ordered
+}
+
+// ordered is what later reviews are shown of one, beside which case it was and when: who ordered it for whom, when it was recorded,
+// and the digest of each target's pen name and platform.
+type ordered struct {
 	Authority string    `json:"authority,omitempty"`
 	Requester string    `json:"requester,omitempty"` // id of the organisation
 	Recorded  time.Time `json:"recorded,omitzero"`
 	Names     []string  `json:"names,omitempty"`
 	Repeats   bool      `json:"repeats,omitempty"` // a redelivery: its targets were counted with the order that it repeats
+}
+
+// brief is what later reviews need of one that the folder keeps.
+type brief struct {
+	Case      string    `json:"case"`
+	Warrant   string    `json:"warrant"`
+	LeafIndex int64     `json:"leaf_index"`
+	At        time.Time `json:"at"`
+	Expires   time.Time `json:"expires"`
+	ordered
+}
+
+func (k *kept) brief() brief {
+	return brief{k.Shown.Case, k.Shown.Warrant, k.Shown.LeafIndex, k.At, k.Expires, k.ordered}
 }
 
 // shown is what identifies a case as it was shown. Digests are hex SHA-256.
@@ -154,8 +172,8 @@ const reviewPrefix = "review-"
 // two was shown in the place of the other.
 func (c *Custodian) keep(r *Review, at time.Time) error {
 	k := kept{Shown: r.shown, At: at, Expires: r.Warrant.Expiry, Failed: r.Failed, Tree: r.tree, Proof: r.file.Leaf.Proof,
-		Authority: r.Warrant.Authority, Requester: r.Warrant.Requester.OrganisationID, Recorded: r.recorded,
-		Repeats: policy.KindOf(r.Warrant.Kind).As != ""}
+		ordered: ordered{Authority: r.Warrant.Authority, Requester: r.Warrant.Requester.OrganisationID, Recorded: r.recorded,
+			Repeats: policy.KindOf(r.Warrant.Kind).As != ""}}
 	for _, t := range r.Targets {
 		k.Names = append(k.Names, t.name())
 	}
@@ -170,20 +188,17 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	var twice error
-	for _, old := range before {
-		switch {
-		case old.Shown.Case != k.Shown.Case:
-			if old.Shown.Warrant == k.Shown.Warrant {
-				twice = ErrWarrantTwice.Because(errors.New(old.Shown.Case))
-			}
-		case old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex,
-			!r.shows(old.Shown) && len(signed) > 0:
-			return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s* elsewhere", reviewFile(r.Case), decisions(r.Case)))
-		}
+	switch old, err := c.folder.kept(reviewFile(r.Case)); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex, !r.shows(old.Shown) && len(signed) > 0:
+		return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s* elsewhere", reviewFile(r.Case), decisions(r.Case)))
 	}
-	if twice != nil {
-		return twice
+	for _, old := range before {
+		if old.Case != k.Shown.Case && old.Warrant == k.Shown.Warrant {
+			return ErrWarrantTwice.Because(errors.New(old.Case))
+		}
 	}
 	raw, err := json.Marshal(k)
 	if err != nil {
@@ -193,24 +208,50 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 	return c.folder.replace(reviewFile(r.Case), raw)
 }
 
+// briefsFile holds the briefs of kept reviews by the SHA-256 of their encrypted files, so that
+// not all of them are decrypted each time. It is behind by fewer than maxUnbriefed, and
+// holds none of a review that is gone or was made again.
+const (
+	briefsFile   = "briefs.age"
+	maxUnbriefed = 8
+)
+
 // keptReviews reads what the folder keeps, and drops what it need not keep any
 // longer.
-func (c *Custodian) keptReviews(at time.Time) ([]kept, error) {
+func (c *Custodian) keptReviews(at time.Time) ([]brief, error) {
 	names, err := c.folder.files(reviewPrefix)
 	if err != nil {
 		return nil, err
 	}
-	var all []kept
+	known := make(map[string]brief)
+	if raw, err := c.folder.read(briefsFile); err == nil && json.Unmarshal(raw, &known) != nil {
+		return nil, ErrSecret
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	briefs, unknown := make(map[string]brief), 0
+	var all []brief
 	for _, name := range names {
-		k, err := c.folder.kept(name)
+		sealed, err := c.folder.sealed(name)
 		if err != nil {
 			return nil, err
 		}
-		if at.Before(k.Expires.Add(recordStays)) {
-			all = append(all, *k)
+		sum := digest(sealed)
+		b, ok := known[sum]
+		if !ok {
+			k, err := c.folder.parseKept(sealed)
+			if err != nil {
+				return nil, err
+			}
+			b = k.brief()
+		}
+		if at.Before(b.Expires.Add(recordStays)) {
+			if all, briefs[sum] = append(all, b), b; !ok {
+				unknown++
+			}
 			continue
 		}
-		signed, err := c.signedIn(k.Shown.Case)
+		signed, err := c.signedIn(b.Case)
 		if err != nil {
 			return nil, err
 		}
@@ -220,12 +261,27 @@ func (c *Custodian) keptReviews(at time.Time) ([]kept, error) {
 			}
 		}
 	}
-	return all, nil
+	if len(briefs)-unknown == len(known) && unknown < maxUnbriefed {
+		return all, nil
+	}
+	raw, err := json.Marshal(briefs)
+	if err != nil {
+		return nil, err
+	}
+	return all, c.folder.replace(briefsFile, raw)
 }
 
 // kept reads one kept review; fs.ErrNotExist: there is none.
 func (f *folder) kept(name string) (*kept, error) {
-	raw, err := f.read(name)
+	sealed, err := f.sealed(name)
+	if err != nil {
+		return nil, err
+	}
+	return f.parseKept(sealed)
+}
+
+func (f *folder) parseKept(sealed []byte) (*kept, error) {
+	raw, err := f.decrypt(sealed)
 	if err != nil {
 		return nil, err
 	}

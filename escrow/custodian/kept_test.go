@@ -3,7 +3,9 @@ package custodian
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -228,5 +230,83 @@ func TestFoundJ4TheSameAnswerUnderNewRules(t *testing.T) {
 	}
 	if _, err := c.Review(f.Case, f, v.since[1:], caseDay); !errors.Is(err, ErrOtherBundle) {
 		t.Error("judged by other rules than those of its day:", err)
+	}
+}
+
+// What later reviews need of kept ones is read from one file, and is always what the files
+// themselves say: of a review that was made again, or that is gone, too.
+func TestBriefsAreOfTheFilesThatAreThere(t *testing.T) {
+	v, _ := reviewer(t)
+	c := v.open("gerd")
+	at := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	put := func(id, authority string, expires time.Time) {
+		t.Helper()
+		raw, err := json.Marshal(kept{Shown: shown{Case: id, Warrant: digest([]byte(id))}, At: at, Expires: expires, ordered: ordered{Authority: authority, Names: []string{id}}})
+		if err == nil {
+			err = c.folder.replace(reviewFile(id), raw)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func(want map[string]string) {
+		t.Helper()
+		for range 2 { // without the briefs, or behind them, and with them
+			all, err := c.keptReviews(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for _, b := range all {
+				got[b.Case] = b.Authority
+			}
+			if !maps.Equal(got, want) {
+				t.Fatalf("%v, not %v", got, want)
+			}
+		}
+	}
+	want := map[string]string{}
+	for i := range maxUnbriefed - 1 {
+		id := fmt.Sprint("case ", i)
+		put(id, "court", at)
+		want[id] = "court"
+	}
+	reads(want)
+	if exists(c.folder.path(briefsFile)) {
+		t.Error("briefs of a few")
+	}
+	put("one more", "court", at)
+	want["one more"] = "court"
+	reads(want)
+	briefs := func() (known map[string]brief) {
+		t.Helper()
+		raw, err := c.folder.read(briefsFile)
+		if err == nil {
+			err = json.Unmarshal(raw, &known)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return known
+	}
+	if n := len(briefs()); n != maxUnbriefed {
+		t.Error(n, "briefs")
+	}
+	put("one more", "another court", at)
+	want["one more"] = "another court"
+	reads(want)
+	put("case 0", "court", at.Add(-recordStays))
+	delete(want, "case 0")
+	reads(want)
+	for _, b := range briefs() {
+		if b.Case == "case 0" {
+			t.Error("the brief of what is gone stays")
+		}
+	}
+	if err := os.WriteFile(c.folder.path(briefsFile), []byte("changed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.keptReviews(at); !errors.Is(err, ErrSecret) {
+		t.Error("briefs that somebody changed:", err)
 	}
 }

@@ -105,7 +105,7 @@ func (t Target) name() string { return digest([]byte(t.PenName + "\x00" + t.Plat
 
 // recall notes what the folder keeps of other cases: those about the same targets, and how
 // many targets it has reviewed itself of the same authority and requester.
-func (c *Custodian) recall(r *Review, before []kept) error {
+func (c *Custodian) recall(r *Review, before []brief) error {
 	index := make(map[string]int, len(r.Targets))
 	for i := range r.Targets {
 		index[r.Targets[i].name()] = i
@@ -114,10 +114,10 @@ func (c *Custodian) recall(r *Review, before []kept) error {
 	month := r.recorded.AddDate(0, 0, -30)
 	r.ownAuthority, r.ownRequester = 0, 0
 	for _, k := range before {
-		if k.Shown.Case == r.Case {
+		if k.Case == r.Case {
 			continue
 		}
-		if !k.Repeats && k.Shown.LeafIndex < r.file.Leaf.Index && k.Recorded.After(month) {
+		if !k.Repeats && k.LeafIndex < r.file.Leaf.Index && k.Recorded.After(month) {
 			if k.Authority == r.Warrant.Authority {
 				r.ownAuthority += len(k.Names)
 			}
@@ -130,12 +130,12 @@ func (c *Custodian) recall(r *Review, before []kept) error {
 			if !same {
 				continue
 			}
-			vote, err := c.voteIn(k.Shown.Case, i, len(k.Names))
+			vote, err := c.voteIn(k.Case, i, len(k.Names))
 			if err != nil {
 				return err
 			}
 			t := &r.Targets[mine]
-			t.Before = append(t.Before, Earlier{k.Shown.Case, k.Shown.LeafIndex, k.At, vote})
+			t.Before = append(t.Before, Earlier{k.Case, k.LeafIndex, k.At, vote})
 		}
 	}
 	r.counts()

@@ -60,7 +60,7 @@ func (r *Registrar) held(ctx context.Context) (map[string]bool, error) {
 			}
 			targets = append(targets, of...)
 		}
-		links, err := r.openLinks(ctx, targets)
+		links, err := r.openLinks(ctx, targets, nil)
 		if err != nil {
 			return nil, err
 		}

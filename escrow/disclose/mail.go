@@ -53,7 +53,7 @@ func (r *Registrar) Duties(ctx context.Context, c Case, letter Letter, which []i
 	if err != nil {
 		return nil, err
 	}
-	links, err := r.allLinks(ctx, targets)
+	links, err := r.allLinks(ctx, targets, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 		return Case{}, policy.Decision{}, err
 	}
 	now := r.Now()
-	_, facts, err := r.known(ctx, s, b, b)
+	known, facts, err := r.known(ctx, s, b, b)
 	if err != nil {
 		return Case{}, policy.Decision{}, err
 	}
@@ -118,7 +118,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	var targets []CaseTarget
 	var compartments [][]string
 	if d.Allowed && kind.Evidence {
-		if targets, compartments, err = r.fileTargets(ctx, d, b); err != nil {
+		if targets, compartments, err = r.fileTargets(ctx, d, b, known.Platforms); err != nil {
 			refused := refusal.Of(err)
 			if refused == nil || refused.Kind == refusal.Unavailable {
 				return Case{}, d, err
@@ -221,7 +221,7 @@ func newCase(s policy.Submission, d policy.Decision, b *policy.Bundle, now time.
 // a link says which record it is, not whose. Without it nobody could tell the
 // court that the record is gone. No half is opened. It returns where each target begins,
 // and in which compartments of its record the fields are; or why all are refused.
-func (r *Registrar) fileTargets(ctx context.Context, d policy.Decision, b *policy.Bundle) (states []CaseTarget, compartments [][]string, err error) {
+func (r *Registrar) fileTargets(ctx context.Context, d policy.Decision, b *policy.Bundle, registered []opening.LoggedPlatform) (states []CaseTarget, compartments [][]string, err error) {
 	states, compartments = make([]CaseTarget, len(d.Targets)), make([][]string, len(d.Targets))
 	var wanted []Target
 	var places []int
@@ -238,7 +238,7 @@ func (r *Registrar) fileTargets(ctx context.Context, d policy.Decision, b *polic
 		wanted = append(wanted, Target{named.Pseudonym, named.Platform, policy.Committed{Commitment: t.Token.Commitment, Issued: t.Token.IssuedAt}})
 		places = append(places, i)
 	}
-	opened, failed := r.openTargets(ctx, wanted)
+	opened, failed := r.openTargets(ctx, wanted, registered)
 	if failed != nil {
 		return nil, nil, failed
 	}
@@ -418,15 +418,19 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	case c.State == Lapsed:
 		return opening.CaseFile{}, ErrLapsed
 	}
-	opened, err := r.openTargets(ctx, targets)
-	if err != nil {
-		return opening.CaseFile{}, err
-	}
 	f := opening.CaseFile{
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
 		Approvals: c.openedApprovals(), States: c.states(), Deadlines: c.Deadlines(),
 	}
-	if f.Known, err = r.knownOf(ctx, c); err != nil {
+	since, err := r.Rules.Since(ctx, c.Bundle)
+	if err != nil {
+		return opening.CaseFile{}, err
+	}
+	if f.Known, err = r.knownOf(ctx, c, since); err != nil {
+		return opening.CaseFile{}, err
+	}
+	opened, err := r.openTargets(ctx, targets, f.Known.Platforms)
+	if err != nil {
 		return opening.CaseFile{}, err
 	}
 	if err := r.shownFirst(ctx, c, &f); err != nil {
@@ -458,10 +462,12 @@ func (c *Case) states() []opening.TargetState {
 
 // logged returns a leaf with its proof, once it is cosigned.
 func (r *Registrar) logged(ctx context.Context, index int64) (opening.LoggedLeaf, error) {
-	if err := r.Log.Await(ctx, index); err != nil {
-		return opening.LoggedLeaf{}, ErrNotLogged.Because(err)
-	}
 	leaf, p, err := r.Log.Prove(ctx, index)
+	if err != nil { // it may not be under a checkpoint yet
+		if err = r.Log.Await(ctx, index); err == nil {
+			leaf, p, err = r.Log.Prove(ctx, index)
+		}
+	}
 	if err != nil {
 		return opening.LoggedLeaf{}, ErrNotLogged.Because(err)
 	}

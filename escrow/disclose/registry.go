@@ -143,12 +143,9 @@ func (r *Registrar) known(ctx context.Context, s policy.Submission, b, inForce *
 	return known, facts, err
 }
 
-// knownOf is known of a case: what custodians judge by, and the court.
-func (r *Registrar) knownOf(ctx context.Context, c Case) (opening.Known, error) {
-	since, err := r.Rules.Since(ctx, c.Bundle)
-	if err != nil {
-		return opening.Known{}, err
-	}
+// knownOf is known of a case: what custodians judge by, and the court. since are the bundle of
+// the case and those after it.
+func (r *Registrar) knownOf(ctx context.Context, c Case, since []*policy.Bundle) (opening.Known, error) {
 	known, _, err := r.known(ctx, c.Submission, since[0], since[len(since)-1])
 	if err != nil || !decidedByTarget(since[0]) {
 		return known, err

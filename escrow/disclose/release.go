@@ -75,7 +75,7 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if err := c.supported(which, since); err != nil {
 		return c, err
 	}
-	if p.Known, err = r.knownOf(ctx, c); err != nil {
+	if p.Known, err = r.knownOf(ctx, c, since); err != nil {
 		return c, err
 	}
 	left, broken, err := r.brokenOff(ctx, c, which)
@@ -195,7 +195,7 @@ func (r *Registrar) packTargets(ctx context.Context, c Case, which []int, p *ope
 	if err != nil {
 		return nil, err
 	}
-	opened, err := r.openTargets(ctx, targets)
+	opened, err := r.openTargets(ctx, targets, p.Known.Platforms)
 	if err != nil {
 		return nil, err
 	}

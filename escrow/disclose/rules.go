@@ -139,6 +139,18 @@ func (r *Rules) bundle(ctx context.Context, hash string) (*policy.Bundle, error)
 	return b, nil
 }
 
+// Bytes returns the bundle with that hash, byte for byte, or ErrUnknownBundle.
+func (r *Rules) Bytes(ctx context.Context, hash string) ([]byte, error) {
+	r.mu.Lock()
+	b, ok := r.parsed[hash]
+	r.mu.Unlock()
+	if ok {
+		return b.Marshal() // which is what was parsed
+	}
+	raw, _, err := r.Bundles.Bundle(ctx, hash)
+	return raw, err
+}
+
 // under does what is decided under the bundle in force, again if another came
 // into force meanwhile.
 func under[T any](do func() (T, error)) (T, error) {

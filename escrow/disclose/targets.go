@@ -37,8 +37,8 @@ func RowKey(k Keys) func(ctx context.Context, name, left string) (key [32]byte, 
 // openLinks opens the links of targets and checks each against the commitment of
 // the token in the evidence. Of a target whose link does not open it says why. An error is
 // about all of them.
-func (r *Registrar) openLinks(ctx context.Context, targets []Target) ([]Found[link], error) {
-	all, err := r.allLinks(ctx, targets)
+func (r *Registrar) openLinks(ctx context.Context, targets []Target, registered []opening.LoggedPlatform) ([]Found[link], error) {
+	all, err := r.allLinks(ctx, targets, registered)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,8 @@ func (r *Registrar) openLinks(ctx context.Context, targets []Target) ([]Found[li
 
 // allLinks opens every link that the pen name of each target has, one for each record that
 // its person had. With Err it has those that open.
-func (r *Registrar) allLinks(ctx context.Context, targets []Target) ([]Found[[][]byte], error) {
-	inSectors, err := r.inSectors(ctx, targets)
+func (r *Registrar) allLinks(ctx context.Context, targets []Target, registered []opening.LoggedPlatform) ([]Found[[][]byte], error) {
+	inSectors, err := r.inSectors(ctx, targets, registered)
 	if err != nil {
 		return nil, err
 	}
@@ -123,27 +123,43 @@ func ofAll(err error) bool {
 }
 
 // inSectors are the targets as the issuing side wrote their pen names down: of a sector,
-// which is the platform's id unless the registry says another.
-func (r *Registrar) inSectors(ctx context.Context, targets []Target) ([]Target, error) {
+// which is the platform's id unless the registry says another. It reads the records of those
+// platforms that are not among registered, which are all records of each.
+func (r *Registrar) inSectors(ctx context.Context, targets []Target, registered []opening.LoggedPlatform) ([]Target, error) {
 	if r.Registry == nil || len(targets) == 0 {
 		return targets, nil
 	}
-	all, ids := slices.Clone(targets), make([]string, len(targets))
-	for i := range all {
-		ids[i] = all[i].Platform
-	}
-	slices.Sort(ids)
-	records, err := r.Registry.Of(ctx, slices.Compact(ids)...)
-	if err != nil {
-		return nil, err
-	}
 	sector := make(map[string]string)
-	for _, l := range records {
-		p, err := policy.ParsePlatform(l.Signed)
+	add := func(signed string) error {
+		p, err := policy.ParsePlatform(signed)
+		if err == nil {
+			sector[p.ID] = p.Sector
+		}
+		return err
+	}
+	for _, l := range registered {
+		if err := add(l.Signed); err != nil {
+			return nil, err
+		}
+	}
+	all := slices.Clone(targets)
+	var unread []string
+	for _, t := range all {
+		if _, read := sector[t.Platform]; !read {
+			unread = append(unread, t.Platform)
+		}
+	}
+	if len(unread) > 0 {
+		slices.Sort(unread)
+		records, err := r.Registry.Of(ctx, slices.Compact(unread)...)
 		if err != nil {
 			return nil, err
 		}
-		sector[p.ID] = p.Sector
+		for _, l := range records {
+			if err := add(l.Signed); err != nil {
+				return nil, err
+			}
+		}
 	}
 	for i := range all {
 		all[i].Platform = cmp.Or(sector[all[i].Platform], all[i].Platform)
@@ -177,10 +193,11 @@ type openedTarget struct {
 }
 
 // openTargets opens the links of all targets and reads their records, in a
-// handful of calls however many there are. Of a target that cannot be opened it says why,
+// handful of calls however many there are, by what is registered of their platforms, as far as
+// that is known ([Registrar].inSectors). Of a target that cannot be opened it says why,
 // and who it is.
-func (r *Registrar) openTargets(ctx context.Context, targets []Target) ([]Found[openedTarget], error) {
-	links, err := r.openLinks(ctx, targets)
+func (r *Registrar) openTargets(ctx context.Context, targets []Target, registered []opening.LoggedPlatform) ([]Found[openedTarget], error) {
+	links, err := r.openLinks(ctx, targets, registered)
 	if err != nil {
 		return nil, err
 	}

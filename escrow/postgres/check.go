@@ -458,7 +458,7 @@ func (k *checking) checkHashes(ctx context.Context, first int64, want []tlog.Has
 
 // checkpoint compares the newest checkpoint with the hashes, which are those of the leaves.
 func (k *checking) checkpoint(ctx context.Context) error {
-	_, size, signed, err := lastCheckpoint(ctx, k.tx)
+	size, signed, err := lastCheckpoint(ctx, k.tx)
 	if err != nil || signed == nil {
 		return err
 	}

@@ -188,16 +188,14 @@ func (s Log) SaveCheckpoint(ctx context.Context, size int64, signed []byte) erro
 		return err
 	}
 	err = s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		if _, err := newLogTx(tx).LockSize(ctx); err != nil {
-			return err
-		}
-		n, _, last, err := lastCheckpoint(ctx, tx)
-		if err != nil || bytes.Equal(last, signed) {
-			return refused(ctx, err)
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO log_checkpoints (n, size, root, signed) VALUES ($1, $2, $3, $4)`,
-			n+1, size, head.Hash[:], signed)
-		return refused(ctx, err)
+		b := &pgx.Batch{}
+		b.Queue(`SELECT one FROM log_lock FOR UPDATE`)
+		b.Queue(`
+			INSERT INTO log_checkpoints (n, size, root, signed)
+			SELECT coalesce(last.n, 0) + 1, $1, $2, $3
+			FROM (SELECT) one LEFT JOIN (SELECT n, signed FROM log_checkpoints ORDER BY n DESC LIMIT 1) last ON true
+			WHERE last.signed IS DISTINCT FROM $3`, size, head.Hash[:], signed)
+		return refused(ctx, tx.SendBatch(ctx, b).Close())
 	})
 	switch constraint(err) {
 	case "log_checkpoints_rollback":
@@ -211,16 +209,16 @@ func (s Log) SaveCheckpoint(ctx context.Context, size int64, signed []byte) erro
 // Checkpoint implements [translog.Store].
 func (s Log) Checkpoint(ctx context.Context) (size int64, signed []byte, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
-		_, size, signed, err = lastCheckpoint(ctx, c)
+		size, signed, err = lastCheckpoint(ctx, c)
 		return err
 	})
 	return size, signed, err
 }
 
-func lastCheckpoint(ctx context.Context, q querier) (n, size int64, signed []byte, err error) {
-	err = q.QueryRow(ctx, `SELECT n, size, signed FROM log_checkpoints ORDER BY n DESC LIMIT 1`).Scan(&n, &size, &signed)
+func lastCheckpoint(ctx context.Context, q querier) (size int64, signed []byte, err error) {
+	err = q.QueryRow(ctx, `SELECT size, signed FROM log_checkpoints ORDER BY n DESC LIMIT 1`).Scan(&size, &signed)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, 0, nil, nil
+		return 0, nil, nil
 	}
-	return n, size, signed, err
+	return size, signed, err
 }

@@ -267,12 +267,17 @@ func (c *Client) Bundle(ctx context.Context) (Bundle, error) {
 // endorsements. Nothing of it is checked here, not even the hash: it is for
 // package verifier/rules.
 func (c *Client) BundleByHash(ctx context.Context, hash string) (bundle []byte, endorsements []string, err error) {
-	raw, err := ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathBundles, hash), nil, nil)
+	raw, err := c.BundleBytes(ctx, hash)
 	if err != nil {
 		return nil, nil, err
 	}
 	e, err := ask[Endorsements](ctx, c, http.MethodGet, Fill(PathEndorsed, hash), nil, nil)
 	return raw, e.Endorsements, err
+}
+
+// BundleBytes is BundleByHash without the endorsements: for who trusts the hash.
+func (c *Client) BundleBytes(ctx context.Context, hash string) ([]byte, error) {
+	return ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathBundles, hash), nil, nil)
 }
 
 // behind is the address of the page of records behind a leaf.

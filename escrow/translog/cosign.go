@@ -67,7 +67,7 @@ func newCosigner(c WitnessClient, log *proof.Log) (*cosigner, error) {
 // cosign returns the witness's verified signature line on the checkpoint. It
 // starts at the size that the witness last named, or at from, and follows its
 // answers a few times: another process may be publishing too.
-func (w *cosigner) cosign(ctx context.Context, from int64, c torchwood.Checkpoint, signed []byte, p *Publisher) ([]byte, error) {
+func (w *cosigner) cosign(ctx context.Context, from int64, c torchwood.Checkpoint, signed []byte, p *Publisher, reader tlog.HashReader) ([]byte, error) {
 	old := w.size.Load()
 	if old == 0 {
 		old = from
@@ -76,7 +76,7 @@ func (w *cosigner) cosign(ctx context.Context, from int64, c torchwood.Checkpoin
 		var path tlog.TreeProof
 		if old = min(old, c.N); 0 < old && old < c.N {
 			var err error
-			if path, err = tlog.ProveTree(c.N, old, p.reader(ctx)); err != nil {
+			if path, err = tlog.ProveTree(c.N, old, reader); err != nil {
 				return nil, ErrStore.Because(err)
 			}
 		}

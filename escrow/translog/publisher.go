@@ -42,6 +42,44 @@ type Publisher struct {
 	away     atomic.Pointer[map[string]error] // likewise
 
 	round chan struct{} // holds one token: one round at a time
+
+	newest atomic.Pointer[published] // the newest that this process saw in the store
+	proofs proofs
+}
+
+// published is a checkpoint of the store that a quorum has cosigned, under a trust policy.
+type published struct {
+	torchwood.Checkpoint
+	signed []byte
+	by     *trusted
+}
+
+// proofs remembers leaves with their proofs under a trust policy: a leaf that is in a cosigned
+// tree is in every later one.
+type proofs struct {
+	mu sync.Mutex
+	by *trusted
+	of map[int64]proven
+}
+
+type proven struct{ leaf, proof []byte }
+
+const maxProofs = 1024 // some 2 KB each
+
+func (p *proofs) get(by *trusted, index int64) (proven, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known, ok := p.of[index]
+	return known, ok && p.by == by
+}
+
+func (p *proofs) put(by *trusted, index int64, l proven) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by != by || len(p.of) == maxProofs {
+		p.by, p.of = by, make(map[int64]proven)
+	}
+	p.of[index] = l
 }
 
 // trusted is the trust policy under which the log is published.
@@ -66,7 +104,11 @@ func New(ctx context.Context, store Store, signer note.Signer, log *proof.Log, w
 	if err != nil {
 		return nil, ErrStore.Because(err)
 	}
-	_, err = p.checkSaved(ctx, size)
+	_, signed, err := store.Checkpoint(ctx)
+	if err != nil {
+		return nil, ErrStore.Because(err)
+	}
+	_, err = p.checkSaved(signed, size, p.reader(ctx))
 	return p, err
 }
 
@@ -95,13 +137,9 @@ func (p *Publisher) Trust(log *proof.Log, witnesses []WitnessClient) error {
 	return nil
 }
 
-// checkSaved returns the saved checkpoint, after checking that the store with
-// its size leaves still contains it.
-func (p *Publisher) checkSaved(ctx context.Context, size int64) (torchwood.Checkpoint, error) {
-	_, signed, err := p.store.Checkpoint(ctx)
-	if err != nil {
-		return torchwood.Checkpoint{}, ErrStore.Because(err)
-	}
+// checkSaved opens the saved checkpoint, after checking that the store with its size leaves,
+// whose hashes reader reads, still contains it.
+func (p *Publisher) checkSaved(signed []byte, size int64, reader tlog.HashReader) (torchwood.Checkpoint, error) {
 	if signed == nil {
 		return torchwood.Checkpoint{}, nil
 	}
@@ -117,7 +155,7 @@ func (p *Publisher) checkSaved(ctx context.Context, size int64) (torchwood.Check
 	if saved.N > size {
 		return torchwood.Checkpoint{}, ErrRollback
 	}
-	root, err := tlog.TreeHash(saved.N, p.reader(ctx))
+	root, err := tlog.TreeHash(saved.N, reader)
 	if err != nil {
 		return torchwood.Checkpoint{}, ErrStore.Because(err)
 	}
@@ -136,6 +174,58 @@ func (p *Publisher) reader(ctx context.Context) tlog.HashReader {
 	})
 }
 
+// roundReader reads the hashes of one round of publishing: each once, and those that a tree of
+// size leaves behind one of before needs at once.
+type roundReader struct {
+	tlog.HashReader
+	mu   sync.Mutex
+	have map[int64]tlog.Hash
+}
+
+func (p *Publisher) roundReader(ctx context.Context, before, size int64) (*roundReader, error) {
+	r := &roundReader{HashReader: p.reader(ctx), have: make(map[int64]tlog.Hash)}
+	var ids []int64
+	asks := tlog.HashReaderFunc(func(some []int64) ([]tlog.Hash, error) {
+		ids = append(ids, some...)
+		return make([]tlog.Hash, len(some)), nil
+	})
+	_, err := tlog.TreeHash(size, asks)
+	if err == nil && 0 < before && before <= size {
+		if _, err = tlog.TreeHash(before, asks); err == nil {
+			_, err = tlog.ProveTree(size, before, asks)
+		}
+	}
+	if err == nil {
+		slices.Sort(ids)
+		_, err = r.ReadHashes(slices.Compact(ids))
+	}
+	return r, err
+}
+
+// ReadHashes implements tlog.HashReader.
+func (r *roundReader) ReadHashes(ids []int64) ([]tlog.Hash, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var unread []int64
+	for _, id := range ids {
+		if _, ok := r.have[id]; !ok {
+			unread = append(unread, id)
+		}
+	}
+	read, err := r.HashReader.ReadHashes(unread)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range unread {
+		r.have[id] = read[i]
+	}
+	hashes := make([]tlog.Hash, len(ids))
+	for i, id := range ids {
+		hashes[i] = r.have[id]
+	}
+	return hashes, nil
+}
+
 // Publish signs the tree as it is now, has it cosigned and saves it. It
 // returns the checkpoint that is saved when it returns, which another process
 // may have made larger. Call it regularly: a quorum of fresh cosignatures is
@@ -150,7 +240,16 @@ func (p *Publisher) Publish(ctx context.Context) (torchwood.Checkpoint, error) {
 		return torchwood.Checkpoint{}, err
 	}
 	defer p.unlock()
-	return p.publish(ctx)
+	return p.publishAgain(ctx)
+}
+
+// publishAgain is publish, behind what is saved by now.
+func (p *Publisher) publishAgain(ctx context.Context) (torchwood.Checkpoint, error) {
+	_, signed, err := p.store.Checkpoint(ctx)
+	if err != nil {
+		return torchwood.Checkpoint{}, ErrStore.Because(err)
+	}
+	return p.publish(ctx, signed)
 }
 
 func (p *Publisher) lock(ctx context.Context) error {
@@ -164,17 +263,28 @@ func (p *Publisher) lock(ctx context.Context) error {
 
 func (p *Publisher) unlock() { <-p.round }
 
-func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
+// publish makes a round behind the checkpoint before, as it was saved.
+func (p *Publisher) publish(ctx context.Context, before []byte) (torchwood.Checkpoint, error) {
 	refuse := func(err error) (torchwood.Checkpoint, error) { return torchwood.Checkpoint{}, err }
 	size, err := p.store.Size(ctx)
 	if err != nil {
 		return refuse(ErrStore.Because(err))
 	}
-	saved, err := p.checkSaved(ctx, size)
+	was := tlog.Tree{}
+	if before != nil {
+		if was, err = Head(before); err != nil {
+			return refuse(ErrConfig.Because(err))
+		}
+	}
+	reader, err := p.roundReader(ctx, was.N, size)
+	if err != nil {
+		return refuse(ErrStore.Because(err))
+	}
+	saved, err := p.checkSaved(before, size, reader)
 	if err != nil {
 		return refuse(err)
 	}
-	root, err := tlog.TreeHash(size, p.reader(ctx))
+	root, err := tlog.TreeHash(size, reader)
 	if err != nil {
 		return refuse(ErrStore.Because(err))
 	}
@@ -185,14 +295,14 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 	if err != nil {
 		return refuse(ErrConfig.Because(err))
 	}
-	signed = append(signed, p.gather(ctx, log, saved.N, c, signed)...)
+	signed = append(signed, p.gather(ctx, log, saved.N, c, signed, reader)...)
 	// What readers will check is checked before it is kept: the quorum, the
 	// operators and the times of the cosignatures.
 	if _, err := log.OpenFresh(signed, p.now(), p.Timeout+proof.MaxSkew); err != nil {
 		// Another process may have had a larger tree cosigned meanwhile, and the
 		// witnesses then rightly refuse ours: this round was for a tree of the past.
 		if grown, serr := p.store.Size(ctx); serr == nil && grown > size && ctx.Err() == nil {
-			return p.publish(ctx)
+			return p.publishAgain(ctx)
 		}
 		return refuse(ErrQuorum.Because(err))
 	}
@@ -202,13 +312,18 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 		if size, err = p.store.Size(ctx); err != nil {
 			return refuse(ErrStore.Because(err))
 		}
-		return p.checkSaved(ctx, size)
+		_, larger, err := p.store.Checkpoint(ctx)
+		if err != nil {
+			return refuse(ErrStore.Because(err))
+		}
+		return p.checkSaved(larger, size, p.reader(ctx))
 	}
 	if errors.Is(err, ErrFork) {
 		return refuse(err)
 	} else if err != nil {
 		return refuse(ErrStore.Because(err))
 	}
+	p.newest.Store(&published{c, signed, log})
 	return c, nil
 }
 
@@ -233,12 +348,12 @@ func (p *Publisher) Try(ctx context.Context, name string) error {
 	if signed == nil {
 		return w.knows(ctx, log.Origin, p.signer)
 	}
-	saved, err := p.checkSaved(ctx, math.MaxInt64)
+	saved, err := p.checkSaved(signed, math.MaxInt64, p.reader(ctx))
 	if err != nil {
 		return err
 	}
 	saved.Origin = log.Origin
-	_, err = w.cosign(ctx, saved.N, saved, signed, p)
+	_, err = w.cosign(ctx, saved.N, saved, signed, p, p.reader(ctx))
 	return w.refused(err)
 }
 
@@ -252,7 +367,7 @@ func (w *cosigner) refused(err error) error {
 
 // gather asks all witnesses at once and returns the verified signature lines
 // that came back within Timeout, or within Grace after the quorum.
-func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torchwood.Checkpoint, signed []byte) []byte {
+func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torchwood.Checkpoint, signed []byte, reader tlog.HashReader) []byte {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -261,7 +376,7 @@ func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torc
 	away := make(map[string]error)
 	for _, w := range log.witnesses {
 		wg.Go(func() {
-			line, err := w.cosign(ctx, from, c, signed, p)
+			line, err := w.cosign(ctx, from, c, signed, p, reader)
 			if err != nil {
 				mu.Lock()
 				away[w.verifier.Name()] = w.refused(err)
@@ -320,17 +435,23 @@ func (p *Publisher) report(w *cosigner, err error) {
 // is committed, and otherwise as [Publisher.Publish]: on any error nothing may
 // be disclosed.
 func (p *Publisher) Await(ctx context.Context, index int64) error {
-	if ok, err := p.published(ctx, index); ok || err != nil {
+	saved, ok, err := p.published(ctx, index)
+	if ok || err != nil {
 		return err
 	}
-	if err := p.lock(ctx); err != nil {
-		return err
+	select {
+	case p.round <- struct{}{}: // nobody is at it
+		defer p.unlock()
+	default:
+		if err := p.lock(ctx); err != nil {
+			return err
+		}
+		defer p.unlock()
+		if saved, ok, err = p.published(ctx, index); ok || err != nil {
+			return err // the round that we waited for had it
+		}
 	}
-	defer p.unlock()
-	if ok, err := p.published(ctx, index); ok || err != nil {
-		return err // the round that we waited for had it
-	}
-	c, err := p.publish(ctx)
+	c, err := p.publish(ctx, saved)
 	if err != nil {
 		return err
 	}
@@ -341,42 +462,55 @@ func (p *Publisher) Await(ctx context.Context, index int64) error {
 }
 
 // published trusts what is saved only as far as its signatures go.
-func (p *Publisher) published(ctx context.Context, index int64) (bool, error) {
+func (p *Publisher) published(ctx context.Context, index int64) (saved []byte, ok bool, err error) {
 	if index < 0 {
-		return false, ErrNoLeaf
+		return nil, false, ErrNoLeaf
 	}
-	_, signed, err := p.store.Checkpoint(ctx)
-	if err != nil {
-		return false, ErrStore.Because(err)
-	}
-	if signed == nil {
-		return false, nil
-	}
-	c, err := p.trusted.Load().OpenCheckpoint(signed)
+	c, err := p.cosignedNow(ctx)
 	if errors.Is(err, proof.ErrQuorum) {
-		return false, nil // cosigned under an earlier policy: ask again
-	} else if err != nil {
-		return false, ErrConfig.Because(err)
+		err = nil // cosigned under an earlier policy: ask again
 	}
-	return index < c.N, nil
+	return c.signed, err == nil && index < c.N, err
 }
 
-// Prove returns the leaf at index and its c2sp.org/tlog-proof@v1 under the
-// saved checkpoint, or [ErrNotYet]. [proof.Log.VerifyProof] checks them, and
-// Prove has checked them already: it is [ErrFork] if the store's leaf is not
-// the one that was published.
-func (p *Publisher) Prove(ctx context.Context, index int64) (leaf, tlogProof []byte, err error) {
+// cosignedNow is the saved checkpoint; nothing, if there is none. The refusals are [ErrStore],
+// [ErrConfig], and proof.ErrQuorum with what is saved.
+func (p *Publisher) cosignedNow(ctx context.Context) (c published, err error) {
+	log := p.trusted.Load()
 	_, signed, err := p.store.Checkpoint(ctx)
 	if err != nil {
-		return nil, nil, ErrStore.Because(err)
+		return c, ErrStore.Because(err)
 	}
-	c := torchwood.Checkpoint{}
-	if signed != nil {
-		if c, err = p.trusted.Load().OpenCheckpoint(signed); errors.Is(err, proof.ErrQuorum) {
-			return nil, nil, ErrNotYet.Because(err)
-		} else if err != nil {
-			return nil, nil, ErrConfig.Because(err)
-		}
+	if signed == nil {
+		return c, nil
+	}
+	c.signed, c.by = signed, log
+	if c.Checkpoint, err = log.OpenCheckpoint(signed); errors.Is(err, proof.ErrQuorum) {
+		return c, err
+	} else if err != nil {
+		return c, ErrConfig.Because(err)
+	}
+	p.newest.Store(&c)
+	return c, nil
+}
+
+// Prove returns the leaf at index and its c2sp.org/tlog-proof@v1 under a
+// checkpoint that was saved, or [ErrNotYet]. [proof.Log.VerifyProof] checks them, and
+// Prove has checked them already: it is [ErrFork] if the store's leaf is not
+// the one that was published. Neither is to be changed: a leaf is proven once under a trust
+// policy.
+func (p *Publisher) Prove(ctx context.Context, index int64) (leaf, tlogProof []byte, err error) {
+	log := p.trusted.Load()
+	if known, ok := p.proofs.get(log, index); ok {
+		return known.leaf, known.proof, nil
+	}
+	c := published{}
+	if known := p.newest.Load(); known != nil && known.by == log && index < known.N {
+		c = *known
+	} else if c, err = p.cosignedNow(ctx); errors.Is(err, proof.ErrQuorum) {
+		return nil, nil, ErrNotYet.Because(err)
+	} else if err != nil {
+		return nil, nil, err
 	}
 	if index < 0 || index >= c.N {
 		return nil, nil, ErrNotYet
@@ -389,10 +523,12 @@ func (p *Publisher) Prove(ctx context.Context, index int64) (leaf, tlogProof []b
 	if err != nil {
 		return nil, nil, ErrStore.Because(err)
 	}
-	if err := proof.Inclusion(index, leaves[0], path, c); err != nil {
+	if err := proof.Inclusion(index, leaves[0], path, c.Checkpoint); err != nil {
 		return nil, nil, ErrFork.Because(err)
 	}
-	return leaves[0], torchwood.FormatProof(index, path, signed), nil
+	tlogProof = torchwood.FormatProof(index, path, c.signed)
+	p.proofs.put(c.by, index, proven{leaves[0], tlogProof})
+	return leaves[0], tlogProof, nil
 }
 
 // NewKey returns a new key pair for the log with that origin: the signer's

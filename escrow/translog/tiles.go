@@ -14,7 +14,11 @@ import (
 // tiles reads the published part of the log straight from the store, in the
 // C2SP tlog-tiles layout. Leaves behind the cosigned checkpoint do not exist for
 // it.
-type tiles struct{ store Store }
+type tiles struct {
+	store Store
+	// published is a size that was published: whatever is below it stays so. nil: none is known.
+	published func() int64
+}
 
 func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 	if path != "checkpoint" {
@@ -31,29 +35,37 @@ func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (t tiles) ReadTiles(ctx context.Context, wanted []tlog.Tile) ([][]byte, error) {
-	size, _, err := t.store.Checkpoint(ctx)
-	if err != nil {
-		return nil, ErrStore.Because(err)
+	size := int64(0)
+	if t.published != nil {
+		size = t.published()
 	}
 	data := make([][]byte, len(wanted))
 	for i, tile := range wanted {
-		if data[i], err = t.readTile(ctx, tile, size); err != nil {
+		var err error
+		if !within(tile, size) {
+			if size, _, err = t.store.Checkpoint(ctx); err != nil {
+				return nil, ErrStore.Because(err)
+			}
+			if !within(tile, size) {
+				return nil, ErrNoLeaf
+			}
+		}
+		if data[i], err = t.readTile(ctx, tile); err != nil {
 			return nil, err
 		}
 	}
 	return data, nil
 }
 
-func (t tiles) readTile(ctx context.Context, tile tlog.Tile, size int64) ([]byte, error) {
-	if tile.H != torchwood.TileHeight {
-		return nil, ErrNoLeaf
-	}
-	// A hash at this level stands for 256^L leaves; the tile exists if all the
-	// leaves under its last hash are published.
+// within reports whether a log of size leaves has the tile: a hash at its level stands for 256^L
+// leaves, and all the leaves under its last hash are there.
+func within(tile tlog.Tile, size int64) bool {
 	level := max(tile.L, 0) * torchwood.TileHeight
-	if level > 56 || tile.N >= 1<<40 || tile.N*torchwood.TileWidth+int64(tile.W) > size>>level {
-		return nil, ErrNoLeaf
-	}
+	return tile.H == torchwood.TileHeight && level <= 56 && tile.N < 1<<40 && tile.N*torchwood.TileWidth+int64(tile.W) <= size>>level
+}
+
+func (t tiles) readTile(ctx context.Context, tile tlog.Tile) ([]byte, error) {
+	level := max(tile.L, 0) * torchwood.TileHeight
 	from := tile.N * torchwood.TileWidth
 	if tile.L == -1 {
 		return t.readEntries(ctx, from, from+int64(tile.W))
@@ -92,14 +104,19 @@ func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 
 // Tiles returns a reader of what is published in a store, as [Publisher.Handler]
 // serves it.
-func Tiles(store Store) torchwood.TileReader { return tiles{store} }
+func Tiles(store Store) torchwood.TileReader { return tiles{store: store} }
 
 // Handler serves the log as C2SP tlog-tiles: GET /checkpoint, /tile/<L>/<N>
 // and /tile/entries/<N>, without authentication. Tiles never change and may
 // be cached for ever.
 func (p *Publisher) Handler() http.Handler {
 	mux := http.NewServeMux()
-	read := tiles{p.store}
+	read := tiles{p.store, func() int64 {
+		if newest := p.newest.Load(); newest != nil {
+			return newest.N
+		}
+		return 0
+	}}
 	mux.HandleFunc("GET /checkpoint", func(w http.ResponseWriter, r *http.Request) {
 		b, err := read.ReadEndpoint(r.Context(), "checkpoint")
 		serve(w, b, err, "text/plain; charset=utf-8", "no-cache")

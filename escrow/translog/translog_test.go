@@ -250,7 +250,7 @@ func TestPublishAwaitAndProve(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i, c, err := w.log.VerifyProof(leaf, file); err != nil || i != index || c.N != int64(size) {
+			if i, c, err := w.log.VerifyProof(leaf, file); err != nil || i != index || c.N <= index || c.N > int64(size) {
 				t.Fatalf("%d: %d, %v", index, i, err)
 			}
 		}
@@ -261,6 +261,36 @@ func TestPublishAwaitAndProve(t *testing.T) {
 	}
 	if r, err := w.audit(translog.Tiles(w.mem)); err != nil || r.Leaves != 300 {
 		t.Error(err)
+	}
+}
+
+// A leaf is proven once under a trust policy, and again under the next.
+func TestProvenOnce(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	w.append(0, 3)
+	if err := w.publisher.Await(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	_, first, err := w.publisher.Prove(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.append(3, 9)
+	if err := w.publisher.Await(ctx, 8); err != nil {
+		t.Fatal(err)
+	}
+	if _, again, err := w.publisher.Prove(ctx, 1); err != nil || !bytes.Equal(again, first) {
+		t.Error("proven twice:", err)
+	}
+	if err := w.publisher.Trust(w.log, w.clients); err != nil {
+		t.Fatal(err)
+	}
+	leaf, again, err := w.publisher.Prove(ctx, 1)
+	if err != nil || bytes.Equal(again, first) {
+		t.Error("under another policy it is not proven again:", err)
+	}
+	if _, c, err := w.log.VerifyProof(leaf, again); err != nil || c.N != 9 {
+		t.Error(c.N, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"filippo.io/torchwood"
@@ -44,6 +46,37 @@ type Log struct {
 	witnesses []*torchwood.CosignatureVerifier // as Witnesses
 	signed    torchwood.Policy                 // origin and log key
 	policy    torchwood.Policy                 // signed, and the quorum at any time
+	opened    opened
+}
+
+// opened remembers the checkpoints that were verified under a policy, by the SHA-256 of their
+// bytes: one that was right stays right.
+type opened struct {
+	mu sync.Mutex
+	by map[[32]byte]openedCheckpoint
+}
+
+type openedCheckpoint struct {
+	torchwood.Checkpoint
+	note *note.Note
+}
+
+const maxOpened = 64 // checkpoints that are remembered
+
+func (o *opened) get(digest [32]byte) (openedCheckpoint, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c, ok := o.by[digest]
+	return c, ok
+}
+
+func (o *opened) put(digest [32]byte, c openedCheckpoint) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.by == nil || len(o.by) == maxOpened {
+		o.by = make(map[[32]byte]openedCheckpoint)
+	}
+	o.by[digest] = c
 }
 
 // NewLog returns the trust policy for a log with the given origin and
@@ -138,7 +171,7 @@ func (p timedPolicy) Check(origin string, sigs []note.Signature) error {
 // It does NOT check that the checkpoint is recent, or consistent with others:
 // see [Log.OpenFresh] and [Consistency].
 func (l *Log) OpenCheckpoint(signed []byte) (torchwood.Checkpoint, error) {
-	c, _, err := l.open(signed, true)
+	c, _, err := l.openCosigned(signed)
 	return c, err
 }
 
@@ -146,7 +179,7 @@ func (l *Log) OpenCheckpoint(signed []byte) (torchwood.Checkpoint, error) {
 // maxAge before now and not in the future: it is [ErrStale] for a log that
 // shows an old tree (a freeze).
 func (l *Log) OpenFresh(signed []byte, now time.Time, maxAge time.Duration) (torchwood.Checkpoint, error) {
-	c, n, err := l.open(signed, true)
+	c, n, err := l.openCosigned(signed)
 	if err != nil {
 		return torchwood.Checkpoint{}, err
 	}
@@ -154,6 +187,22 @@ func (l *Log) OpenFresh(signed []byte, now time.Time, maxAge time.Duration) (tor
 		return torchwood.Checkpoint{}, ErrStale.Because(err)
 	}
 	return c, nil
+}
+
+// openCosigned verifies the signatures of one checkpoint once. The note is not to be changed.
+func (l *Log) openCosigned(signed []byte) (torchwood.Checkpoint, *note.Note, error) {
+	if l == nil || len(signed) > MaxCheckpoint {
+		return l.open(signed, true) // which refuses it
+	}
+	digest := sha256.Sum256(signed)
+	if known, ok := l.opened.get(digest); ok {
+		return known.Checkpoint, known.note, nil
+	}
+	c, n, err := l.open(signed, true)
+	if err == nil {
+		l.opened.put(digest, openedCheckpoint{c, n})
+	}
+	return c, n, err
 }
 
 func (l *Log) open(signed []byte, cosigned bool) (torchwood.Checkpoint, *note.Note, error) {
@@ -200,7 +249,7 @@ func (l *Log) open(signed []byte, cosigned bool) (torchwood.Checkpoint, *note.No
 // checkpoint, that is, how old its news are. It does not count what lies in the
 // future. The refusals are those of [Log.OpenCheckpoint] and [ErrStale].
 func (l *Log) CosignedAt(signed []byte, now time.Time) (time.Time, error) {
-	_, n, err := l.open(signed, true)
+	_, n, err := l.openCosigned(signed)
 	if err != nil {
 		return time.Time{}, err
 	}

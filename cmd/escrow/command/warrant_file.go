@@ -178,7 +178,7 @@ func (p *program) exhibits(ctx context.Context, r *registrar.Client, s policy.Su
 	if err != nil || !slices.ContainsFunc(s.Evidence, declares) {
 		return e, nil // the registrar says what is wrong with a warrant
 	}
-	raw, _, err := r.BundleByHash(ctx, w.Bundle)
+	raw, err := r.BundleBytes(ctx, w.Bundle)
 	var said *registrar.Problem
 	if errors.As(err, &said) && said.Code == "bundle.unknown" {
 		return e, nil // likewise

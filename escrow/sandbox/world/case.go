@@ -90,13 +90,19 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 	return w.Path(name), os.WriteFile(w.Path(name), b, 0o600)
 }
 
-// readRules reads the bundle in Dir.
+// readRules reads the bundle in Dir, and parses it if it is another than last.
 func (w *World) readRules() (*policy.Bundle, error) {
 	b, err := os.ReadFile(w.Path("bundle.json"))
 	if err != nil {
 		return nil, err
 	}
-	return policy.ParseBundle(b)
+	hash := sha256.Sum256(b)
+	if last := w.bundle.Load(); last != nil && last.Hash() == hex.EncodeToString(hash[:]) {
+		return last, nil
+	}
+	parsed, err := policy.ParseBundle(b)
+	w.bundle.Store(parsed)
+	return parsed, err
 }
 
 // Sign signs a draft with a court's key, a file below Dir.

@@ -47,7 +47,8 @@ type World struct {
 	edited   map[string]bool // by client id: see Edited
 	keeps    bool            // Dir stays
 	programs Programs
-	rules    *disclose.Rules // as the operator installs them
+	rules    *disclose.Rules               // as the operator installs them
+	bundle   atomic.Pointer[policy.Bundle] // that was read last
 	group    *errgroup.Group
 	serving  func(net.Listener, http.Handler)
 	cancel   context.CancelFunc

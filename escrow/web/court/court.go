@@ -138,7 +138,7 @@ func (s *side) bundle(w http.ResponseWriter, r *http.Request) error {
 // bundleByHash serves the bytes whose hash is the address: they never change.
 func (s *side) bundleByHash(w http.ResponseWriter, r *http.Request) error {
 	hash := r.PathValue(registrar.ParamHash)
-	raw, _, err := s.Registrar.Rules.Bundles.Bundle(r.Context(), hash)
+	raw, err := s.Registrar.Rules.Bytes(r.Context(), hash)
 	if err != nil {
 		return err
 	}
