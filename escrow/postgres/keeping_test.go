@@ -182,6 +182,7 @@ func (h *house) rotated(t testing.TB) {
 type faulty struct {
 	keep.Keys
 	keep.Rotations
+	mu    sync.Mutex // a batch is stored while the next is read and rewrapped
 	calls int
 	dieAt int
 	after bool
@@ -190,12 +191,15 @@ type faulty struct {
 var errKilled = refusal.New(refusal.Unavailable, "test.killed", "killed")
 
 func (f *faulty) step(call func() error) error {
+	f.mu.Lock()
 	f.calls++
-	if f.calls == f.dieAt && !f.after {
+	dies := f.calls == f.dieAt
+	f.mu.Unlock()
+	if dies && !f.after {
 		return errKilled
 	}
 	err := call()
-	if f.calls == f.dieAt {
+	if dies {
 		return errKilled
 	}
 	return err
