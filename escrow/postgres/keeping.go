@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -116,10 +117,12 @@ func (k *Keeping) Older(ctx context.Context, r keep.Rotation, oldest, n int) (ha
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT label, first_half FROM records r
-			WHERE label > $1 AND erased IS NULL AND key_group = $5 AND key_version(first_half) <@ int4range($4, $2)
+			WHERE label > $1 AND erased IS NULL AND key_group = $5
+			  AND NOT starts_with(first_half, $6) -- Vault's under r's version: each pass but one finds only those
+			  AND key_version(first_half) <@ int4range(least($4::int, $2), $2::int)
 			  AND NOT EXISTS (SELECT FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL) -- see Again
 			ORDER BY label LIMIT $3`,
-			r.Position, r.Version, n, oldest, r.Group)
+			r.Position, r.Version, n, oldest, r.Group, keep.InGroup(r.Group, fmt.Sprintf("vault:v%d:", r.Version)))
 		if err != nil {
 			return err
 		}
