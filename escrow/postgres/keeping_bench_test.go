@@ -39,14 +39,17 @@ func BenchmarkRotation(b *testing.B) {
 	if err := k.Keys.Open(b.Context(), 1); err != nil { // which no rotation takes a version from
 		b.Fatal(err)
 	}
-	half, err := issuing.WrapHalfIn(b.Context(), 1, "label", random(32))
-	if err != nil {
-		b.Fatal(err)
-	}
-	path, sample := escrowtest.RecordKey("rewrap", half)
+	var path string
 	items := make([]any, batch)
 	for i := range items {
-		items[i] = map[string]string{"ciphertext": sample, "context": base64.StdEncoding.EncodeToString([]byte("label"))}
+		label := enrolment().Person.Label
+		half, err := issuing.WrapHalfIn(b.Context(), 1, label, random(32))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var wrapped string
+		path, wrapped = escrowtest.RecordKey("rewrap", half)
+		items[i] = map[string]string{"ciphertext": wrapped, "context": base64.StdEncoding.EncodeToString([]byte(label))}
 	}
 	token := v.Token(b, vault.SideKeeping)
 	var alone, whole []float64 // in turns

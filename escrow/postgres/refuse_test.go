@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"sync"
 	"testing"
@@ -70,5 +71,28 @@ func TestRefusalThatTheServerRefusesIsAlone(t *testing.T) {
 	}
 	if tree := translogtest.CheckLog(t, d.Log); tree.N != 3 {
 		t.Errorf("%d leaves", tree.N)
+	}
+}
+
+// A thousand refusals take as many round trips as one: BEGIN; the lock and the size; what is
+// logged and the edge of the tree; leaves, hashes and rows; the barrier; COMMIT.
+func TestRefusalsTakeSixRoundTrips(t *testing.T) {
+	db := new(trips)
+	d := disclosing(t, database(t), Options{Dial: db.dial, MaxConns: 1})
+	filings := func(from, to int) (all []refusedFiling) {
+		for n := from; n < to; n++ {
+			warrant := sha256.Sum256([]byte(fmt.Sprint(n)))
+			all = append(all, refusedFiling{warrant[:], proof.RefusedLeaf(day, "warrant.a")})
+		}
+		return all
+	}
+	for round, all := range [][]refusedFiling{filings(0, 2), filings(2, 3), filings(3, 1000)} {
+		before := db.count()
+		if _, err := d.Cases.refuseTogether(t.Context(), all); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		if n := db.count() - before; round > 0 && n != 6 { // the first prepares the statements
+			t.Errorf("%d round trips for %d refusals", n, len(all))
+		}
 	}
 }
