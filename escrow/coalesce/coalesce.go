@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -123,6 +124,9 @@ func (c *Group[In, Out]) sendAll() {
 // next takes the next batch from the queue, without the callers who have left. If
 // there is none, or too few for a second batch, it is empty and counts no longer.
 func (c *Group[In, Out]) next() (batch []*request[In, Out], items []In) {
+	if c.Alone {
+		runtime.Gosched() // those who were answered just now, and come again, come along
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.queue) > 0 && (c.underWay == 1 || len(c.queue) >= enough || len(items) > 0) {
