@@ -4,8 +4,10 @@
 package coalesce
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -33,6 +35,12 @@ type Group[In, Out any] struct {
 	// Most is how long a call waits in all: behind a batch that hangs no longer than
 	// that batch. 0: until its context ends.
 	Most time.Duration
+
+	// Alone: batches would only wait for each other, so one is under way at a time.
+	Alone bool
+
+	// Items bounds the items of one batch. 0: MaxItems.
+	Items int
 
 	mu       sync.Mutex
 	queue    []*request[In, Out]
@@ -73,7 +81,7 @@ func (c *Group[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
 	r := &request[In, Out]{ctx: ctx, items: items, done: make(chan struct{})}
 	c.mu.Lock()
 	c.queue = append(c.queue, r)
-	if c.underWay == 0 || c.underWay < maxBatches && len(c.queue) >= enough {
+	if c.underWay == 0 || !c.Alone && c.underWay < maxBatches && len(c.queue) >= enough {
 		c.underWay++
 		go c.sendAll()
 	}
@@ -116,11 +124,14 @@ func (c *Group[In, Out]) sendAll() {
 // next takes the next batch from the queue, without the callers who have left. If
 // there is none, or too few for a second batch, it is empty and counts no longer.
 func (c *Group[In, Out]) next() (batch []*request[In, Out], items []In) {
+	if c.Alone {
+		runtime.Gosched() // those who were answered just now, and come again, come along
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.queue) > 0 && (c.underWay == 1 || len(c.queue) >= enough || len(items) > 0) {
 		r := c.queue[0]
-		if len(items) > 0 && len(items)+len(r.items) > MaxItems {
+		if len(items) > 0 && len(items)+len(r.items) > cmp.Or(c.Items, MaxItems) {
 			break
 		}
 		c.queue[0] = nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -166,6 +168,27 @@ func TestGroupWaitsNoLongerThanMost(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if fmt.Sprint(batches) != "[1 1 1]" {
 			t.Errorf("batches of %v", batches)
+		}
+	})
+}
+
+func TestGroupAloneSendsOneBatchAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches []int
+		c := doubler(&batches)
+		c.Alone, c.Items = true, 500
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range 1001 {
+			wg.Go(func() {
+				if out, err := c.Do(t.Context(), 2); err != nil || out[0] != 4 {
+					t.Errorf("%v, %v", out, err)
+				}
+			})
+		}
+		wg.Wait()
+		if len(batches) > 4 || slices.Max(batches) > 500 || time.Since(began) != time.Duration(len(batches))*time.Second {
+			t.Errorf("batches of %v in %v", batches, time.Since(began))
 		}
 	})
 }

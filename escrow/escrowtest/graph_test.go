@@ -127,7 +127,7 @@ var belongsTo = map[string][]string{
 	"filippo.io/age":                             {"verifier/document", "escrow/custodian", "escrow/exhibit"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world", "escrow/openid", "verifier/integration"}, // pages; registrable domains
-	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},
+	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world", "escrow/vault"},
 	"golang.org/x/sys":                           {"cmd/escrow/command", "cmd/escrowd/command"},
 	"golang.org/x/text":                          {"verifier/document", "verifier/token"},
 }

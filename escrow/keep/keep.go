@@ -83,6 +83,7 @@ type Keys interface {
 	Rotate(ctx context.Context, group int) error
 	// Rewrap returns each half under the newest version, in order. All or
 	// nothing: a half that does not belong to its label or to the group fails them all.
+	// It runs while Rotations stores others.
 	Rewrap(ctx context.Context, group int, halves []Half) ([]string, error)
 	// Retire destroys every version below oldest, for good.
 	Retire(ctx context.Context, group, oldest int) error
@@ -295,25 +296,58 @@ func behind(left []Half) error {
 	return ErrLeftBehind
 }
 
-// move rewraps what is left of a pass over the records of a group.
+// batch is some halves, and the same under the newest version.
+type batch struct {
+	from []Half
+	to   []string
+	err  error
+}
+
+// move rewraps what is left of a pass over the records of a group. While one batch is
+// stored, the next is read and rewrapped, which may be done again: only Move changes
+// anything.
 func (k *Keeper) move(ctx context.Context, r Rotation, oldest int) (Rotation, error) {
+	ctx, stop := context.WithCancel(ctx)
+	rewrapped := make(chan batch)
+	go k.rewrap(ctx, r, oldest, rewrapped)
+	defer func() {
+		stop()
+		for range rewrapped { // until nothing of it is under way
+		}
+	}()
+	for b := range rewrapped {
+		if b.err != nil {
+			return r, b.err
+		}
+		var err error
+		if r, err = k.Rotations.Move(ctx, r, b.from, b.to); err != nil {
+			return r, err
+		}
+		k.progress(r, "records moved")
+	}
+	return r, nil
+}
+
+// rewrap sends the batches behind r's position in their order, up to the first error.
+func (k *Keeper) rewrap(ctx context.Context, r Rotation, oldest int, to chan<- batch) {
+	defer close(to)
 	n := k.Batch
 	if n == 0 {
 		n = 500
 	}
 	for {
-		from, err := k.Rotations.Older(ctx, r, oldest, n)
-		if err != nil || len(from) == 0 {
-			return r, err
+		var b batch
+		if b.from, b.err = k.Rotations.Older(ctx, r, oldest, n); b.err == nil && len(b.from) == 0 {
+			return
 		}
-		to, err := k.Keys.Rewrap(ctx, r.Group, from)
-		if err != nil {
-			return r, err
+		if b.err == nil {
+			b.to, b.err = k.Keys.Rewrap(ctx, r.Group, b.from)
 		}
-		if r, err = k.Rotations.Move(ctx, r, from, to); err != nil {
-			return r, err
+		to <- b
+		if b.err != nil {
+			return
 		}
-		k.progress(r, "records moved")
+		r.Position = b.from[len(b.from)-1].Label
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ type world struct {
 	halves         map[string]int // version, by label
 	log            []string       // what was done to the keys
 	locked         bool
+	sync.Mutex     // a batch is stored while the next is read and rewrapped
 }
 
 func newWorld(records int) *world {
@@ -56,6 +58,8 @@ func (w *world) Rotate(context.Context, int) error {
 }
 
 func (w *world) Rewrap(_ context.Context, _ int, halves []keep.Half) (out []string, err error) {
+	w.Lock()
+	defer w.Unlock()
 	for _, h := range halves {
 		if w.halves[h.Label] < w.oldest {
 			return nil, keep.ErrArchived
@@ -88,6 +92,8 @@ func (w *world) Begin(_ context.Context, _, version int) (keep.Rotation, func(),
 }
 
 func (w *world) Older(_ context.Context, r keep.Rotation, oldest, n int) (halves []keep.Half, err error) {
+	w.Lock()
+	defer w.Unlock()
 	for label, v := range w.halves {
 		if v >= oldest && v < r.Version && label > r.Position {
 			halves = append(halves, keep.Half{Label: label, Wrapped: fmt.Sprint("v", v)})
@@ -98,6 +104,8 @@ func (w *world) Older(_ context.Context, r keep.Rotation, oldest, n int) (halves
 }
 
 func (w *world) Move(_ context.Context, r keep.Rotation, from []keep.Half, _ []string) (keep.Rotation, error) {
+	w.Lock()
+	defer w.Unlock()
 	for _, h := range from {
 		w.halves[h.Label] = r.Version
 	}

@@ -3,15 +3,18 @@ package postgres
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
+	"time"
 
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/translog"
-	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // BenchmarkEnrol is Enrol beside a bare INSERT of the same bytes into one
@@ -115,31 +118,89 @@ func BenchmarkBytesPerPenName(b *testing.B) {
 	b.ReportMetric(float64(n)/names/1024, "ratio") // to 1 KiB
 }
 
-// BenchmarkAppend is the log alone: one leaf in a transaction, and a thousand.
+// BenchmarkAppend lets 1, 64 and 1,024 callers append to the log as the registrar does for a
+// filing that it refuses: a leaf, its hashes and the row that it is about, durable when the
+// call returns. With PENNAME_PEERS=1 Tessera's POSIX driver appends leaves of the same size
+// for as many callers, in turns; the ratio is of the medians.
 func BenchmarkAppend(b *testing.B) {
-	d := disclosing(b, database(b), Options{})
-	ctx := context.Background()
-	n := 0
-	for name, batch := range map[string]int{"1 a transaction": 1, "1000 a transaction": 1000} {
-		b.Run(name, func(b *testing.B) {
-			leaves := 0
-			for b.Loop() {
-				if err := d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-					log := newLogTx(tx)
-					for range batch {
-						n++
-						if _, err := translog.Sequence(ctx, log, translogtest.Leaf(n)); err != nil {
-							return err
-						}
-					}
-					return nil
-				}); err != nil {
-					b.Fatal(err)
-				}
-				leaves += batch
+	const rounds, long = 5, time.Second
+	peer := tesseraPeer(b)
+	for _, callers := range []int{1, 64, 1024} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			d := disclosing(b, database(b), Options{})
+			leaf := proof.RefusedLeaf(day, "warrant.unknown_authority")
+			raw, err := leaf.Marshal()
+			if err != nil {
+				b.Fatal(err)
 			}
-			b.ReportMetric(float64(leaves)/b.Elapsed().Seconds(), "leaves/s")
+			var whole, beside []float64
+			for range rounds {
+				var n atomic.Int64
+				var wg sync.WaitGroup
+				began := time.Now()
+				for caller := range callers {
+					wg.Go(func() {
+						for i := 0; time.Since(began) < long; i++ {
+							if err := d.Cases.Refuse(b.Context(), "court", fmt.Sprint(len(whole), " ", caller, " ", i), leaf); err != nil {
+								b.Error(err, cause(err))
+								return
+							}
+							n.Add(1)
+						}
+					})
+				}
+				wg.Wait()
+				whole = append(whole, float64(n.Load())/time.Since(began).Seconds())
+				if peer != nil {
+					beside = append(beside, peer(callers, long, len(raw)))
+				}
+			}
+			for b.Loop() { // measured above
+			}
+			b.ReportMetric(median(whole), "leaves/s")
+			if peer != nil {
+				b.ReportMetric(median(beside), "~tessera/s")
+				b.ReportMetric(median(whole)/median(beside), "ratio")
+				b.ReportMetric(2, "aim-min")
+			}
 		})
+	}
+}
+
+// tesseraPeer builds and starts the peer of .ci/tessera, whose log is on the same disk as the
+// database's, and returns what has it measured; nil without PENNAME_PEERS.
+func tesseraPeer(b *testing.B) func(callers int, long time.Duration, size int) (rate float64) {
+	if os.Getenv("PENNAME_PEERS") == "" {
+		return nil
+	}
+	dir := b.TempDir()
+	build := exec.CommandContext(b.Context(), "go", "build", "-o", dir+"/tessera", ".")
+	build.Dir = "../../.ci/tessera"
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatal(err, string(out))
+	}
+	program := exec.CommandContext(b.Context(), dir+"/tessera", dir)
+	in, err := program.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := program.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := program.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		in.Close()
+		program.Wait() //nolint:errcheck // it was killed if anything went wrong
+	})
+	return func(callers int, long time.Duration, size int) (rate float64) {
+		fmt.Fprintln(in, callers, long.Milliseconds(), size)
+		if _, err := fmt.Fscanln(out, &rate); err != nil {
+			b.Fatal("no answer of the peer: ", err)
+		}
+		return rate
 	}
 }
 

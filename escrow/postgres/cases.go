@@ -13,16 +13,19 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Cases implements [disclose.Cases].
 type Cases struct {
-	db   *db
-	rows *sharedRows
+	db       *db
+	rows     *sharedRows
+	refusals *coalesce.Group[refusedFiling, struct{}]
 }
 
 var _ disclose.Cases = Cases{}
@@ -310,27 +313,91 @@ func lockEarlier(ctx context.Context, tx pgx.Tx, warrant [32]byte) (have []discl
 	return have, refused(ctx, tx.SendBatch(ctx, b).Close())
 }
 
+// refusedFiling is one that gets a leaf, once for each code.
+type refusedFiling struct {
+	warrant []byte
+	leaf    proof.Leaf
+}
+
 // Refuse implements [disclose.Cases].
 func (s Cases) Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error {
-	warrant := sha256.Sum256([]byte(authority + "\x00" + warrantID)) // neither holds a zero byte
-	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		log := newLogTx(tx)
-		if _, err := log.LockSize(ctx); err != nil {
-			return err
-		}
-		var logged bool
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM refusals WHERE warrant = $1 AND code = $2)`,
-			warrant[:], leaf.Code).Scan(&logged)
-		if err != nil || logged {
-			return refused(ctx, err)
-		}
-		index, err := translog.Sequence(ctx, log, leaf)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO refusals (warrant, code, leaf) VALUES ($1, $2, $3)`, warrant[:], leaf.Code, index)
+	if err := ctx.Err(); err != nil {
 		return refused(ctx, err)
+	}
+	warrant := sha256.Sum256([]byte(authority + "\x00" + warrantID)) // neither holds a zero byte
+	_, err := s.refusals.Do(context.WithoutCancel(ctx), refusedFiling{warrant[:], leaf})
+	if errors.Is(err, context.DeadlineExceeded) && refusal.Of(err) == nil { // those before it hang
+		return ErrUnknown.Because(&serverError{unknown: true, cause: err})
+	}
+	return err
+}
+
+// refuseTogether stores those that come while others are stored in one transaction: anybody
+// can make a refusal, and one alone would cost the log a COMMIT. If the server refuses them,
+// it does not say whose was the reason: then each goes alone.
+func (s Cases) refuseTogether(ctx context.Context, filings []refusedFiling) ([]coalesce.Result[struct{}], error) {
+	results := make([]coalesce.Result[struct{}], len(filings))
+	err := s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		clear(results)
+		return appendRefusals(ctx, tx, filings, results)
 	})
+	var f *serverError
+	if err == nil || len(filings) == 1 || !errors.As(err, &f) || f.state == "" {
+		return results, err
+	}
+	for i := range filings {
+		_, results[i].Err = s.refuseTogether(ctx, filings[i:i+1])
+	}
+	return results, nil
+}
+
+// appendRefusals appends a leaf for each filing that has none. One whose leaf does not fit
+// changes nothing for the others.
+func appendRefusals(ctx context.Context, tx pgx.Tx, filings []refusedFiling, results []coalesce.Result[struct{}]) error {
+	log := newLogTx(tx)
+	if _, err := log.LockSize(ctx); err != nil {
+		return err
+	}
+	log.waits = true
+	warrants, codes := make([][]byte, len(filings)), make([]string, len(filings))
+	for i, r := range filings {
+		warrants[i], codes[i] = r.warrant, r.leaf.Code
+	}
+	logged := make(map[string]bool)
+	b := &pgx.Batch{}
+	b.Queue(`SELECT r.warrant, r.code FROM refusals r JOIN unnest($1::bytea[], $2::text[]) f (warrant, code) USING (warrant, code)`, warrants, codes).Query(func(rows pgx.Rows) error {
+		var warrant []byte
+		var code string
+		_, err := pgx.ForEachRow(rows, []any{&warrant, &code}, func() error { logged[string(warrant)+code] = true; return nil })
+		return err
+	})
+	log.readAhead(b)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return refused(ctx, err)
+	}
+	warrants, codes = warrants[:0], codes[:0]
+	var indices []int64
+	for i, r := range filings {
+		if logged[string(r.warrant)+r.leaf.Code] {
+			continue
+		}
+		index, err := translog.Sequence(ctx, log, r.leaf)
+		if errors.Is(err, translog.ErrStore) {
+			return err
+		}
+		if results[i].Err = err; err != nil {
+			continue
+		}
+		logged[string(r.warrant)+r.leaf.Code] = true
+		warrants, codes, indices = append(warrants, r.warrant), append(codes, r.leaf.Code), append(indices, index)
+	}
+	if len(indices) == 0 {
+		return nil
+	}
+	b = &pgx.Batch{}
+	log.queue(b)
+	b.Queue(`INSERT INTO refusals (warrant, code, leaf) SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[])`, warrants, codes, indices)
+	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }
 
 // Case implements [disclose.Cases].

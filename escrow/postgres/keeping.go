@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,9 +81,12 @@ const rotationLock int64 = 7165016318
 // rotation is the one of a group that is under way, or pgx.ErrNoRows.
 func rotation(ctx context.Context, q querier, group int) (r keep.Rotation, err error) {
 	r.Group = group
-	err = q.QueryRow(ctx, `SELECT version, state, position, records FROM rotations WHERE key_group = $1 AND state <> 'done'`, group).
-		Scan(&r.Version, (*string)(&r.State), &r.Position, &r.Records)
+	err = scanRotation(&r, q.QueryRow(ctx, `SELECT version, state, position, records FROM rotations WHERE key_group = $1 AND state <> 'done'`, group))
 	return r, err
+}
+
+func scanRotation(r *keep.Rotation, row pgx.Row) error {
+	return row.Scan(&r.Version, (*string)(&r.State), &r.Position, &r.Records)
 }
 
 // Under implements [keep.Rotations].
@@ -113,10 +117,12 @@ func (k *Keeping) Older(ctx context.Context, r keep.Rotation, oldest, n int) (ha
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT label, first_half FROM records r
-			WHERE label > $1 AND erased IS NULL AND key_group = $5 AND key_version(first_half) < $2 AND key_version(first_half) >= $4
+			WHERE label > $1 AND erased IS NULL AND key_group = $5
+			  AND NOT starts_with(first_half, $6) -- Vault's under r's version: each pass but one finds only those
+			  AND key_version(first_half) <@ int4range(least($4::int, $2), $2::int)
 			  AND NOT EXISTS (SELECT FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL) -- see Again
 			ORDER BY label LIMIT $3`,
-			r.Position, r.Version, n, oldest, r.Group)
+			r.Position, r.Version, n, oldest, r.Group, keep.InGroup(r.Group, fmt.Sprintf("vault:v%d:", r.Version)))
 		if err != nil {
 			return err
 		}
@@ -188,25 +194,19 @@ func (k *Keeping) Move(ctx context.Context, r keep.Rotation, from []keep.Half, t
 	}
 	last := labels[len(labels)-1]
 	err := k.transact(ctx, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
-		tag, err := tx.Exec(ctx, `
-			UPDATE records r SET first_half = m.new FROM unnest($1::text[], $2::text[], $3::text[]) m (label, old, new)
-			WHERE r.label = m.label AND r.first_half = m.old AND r.erased IS NULL`, labels, old, to)
-		if err != nil {
-			return refused(ctx, err)
-		}
-		if doubt && tag.RowsAffected() == 0 {
-			now, err := rotation(ctx, tx, r.Group) // it was committed, or another process did it
-			if err == nil && now.Position >= last {
-				r = now
+		if doubt {
+			if now, err := rotation(ctx, tx, r.Group); err == nil && now.Position >= last {
+				r = now // it was committed, or another process did it
 				return nil
 			}
 		}
-		_, err = tx.Exec(ctx, `UPDATE rotations SET position = $2, records = records + $3 WHERE version = $1 AND key_group = $4 AND state <> 'done'`,
-			r.Version, last, tag.RowsAffected(), r.Group)
-		if err == nil {
-			r, err = rotation(ctx, tx, r.Group)
-		}
-		return refused(ctx, err)
+		return refused(ctx, scanRotation(&r, tx.QueryRow(ctx, `
+			WITH moved AS (
+			  UPDATE records r SET first_half = m.new FROM unnest($4::text[], $5::text[], $6::text[]) m (label, old, new)
+			  WHERE r.label = m.label AND r.first_half = m.old AND r.erased IS NULL RETURNING 1)
+			UPDATE rotations SET position = $2, records = records + (SELECT count(*) FROM moved)
+			WHERE version = $1 AND key_group = $3 AND state <> 'done' RETURNING version, state, position, records`,
+			r.Version, last, r.Group, labels, old, to)))
 	})
 	return r, err
 }

@@ -5,8 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"flag"
-	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,13 +19,12 @@ import (
 
 // BenchmarkRotation moves all records to a new key, with real Vault and
 // PostgreSQL, and prints records per second beside what Vault's batch endpoint
-// does alone in the same run, and their ratio.
+// does alone, in turns, and the ratio of the medians.
 func BenchmarkRotation(b *testing.B) {
 	const records, batch = 4000, 500
 	v := escrowtest.OwnVault(b)
 	issuing, _ := v.Sides(b)
 	h := newHouse(b, 0)
-	var sample, label string
 	for range records {
 		e := enrolment()
 		var err error
@@ -35,37 +34,49 @@ func BenchmarkRotation(b *testing.B) {
 		if _, _, err := h.s.Enrol(b.Context(), e); err != nil {
 			b.Fatal(err)
 		}
-		sample, label = e.Record.FirstHalf, e.Person.Label
 	}
+	k := &keep.Keeper{Keys: v.Keeping(b), Past: h.k, Rotations: h.k, Erasures: h.k, Now: time.Now, Batch: batch}
+	if err := k.Keys.Open(b.Context(), 1); err != nil { // which no rotation takes a version from
+		b.Fatal(err)
+	}
+	var path string
 	items := make([]any, batch)
 	for i := range items {
-		items[i] = map[string]string{"ciphertext": sample, "context": base64.StdEncoding.EncodeToString([]byte(label))}
+		label := enrolment().Person.Label
+		half, err := issuing.WrapHalfIn(b.Context(), 1, label, random(32))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var wrapped string
+		path, wrapped = escrowtest.RecordKey("rewrap", half)
+		items[i] = map[string]string{"ciphertext": wrapped, "context": base64.StdEncoding.EncodeToString([]byte(label))}
 	}
 	token := v.Token(b, vault.SideKeeping)
-	start := time.Now()
-	for range records / batch {
-		if status, answer := v.Do(b, token, http.MethodPost, "penname-transit/rewrap/penname-record", map[string]any{"batch_input": items}); status != http.StatusOK {
-			b.Fatal(status, answer)
-		}
-	}
-	alone := records / time.Since(start).Seconds()
-
-	k := &keep.Keeper{Keys: v.Keeping(b), Past: h.k, Rotations: h.k, Erasures: h.k, Now: time.Now, Batch: batch}
-	moved := int64(0)
+	var alone, whole []float64 // in turns
 	for b.Loop() {
-		r, err := k.RotateGroup(b.Context(), 0)
-		if err != nil {
-			b.Fatal(err, cause(err))
+		began := time.Now()
+		for range records / batch {
+			if status, answer := v.Do(b, token, http.MethodPost, path, map[string]any{"batch_input": items}); status != http.StatusOK {
+				b.Fatal(status, answer)
+			}
 		}
-		moved += r.Records
+		alone = append(alone, records/time.Since(began).Seconds())
+		began = time.Now()
+		r, err := k.RotateGroup(b.Context(), 0)
+		whole = append(whole, records/time.Since(began).Seconds())
+		if err != nil || r.Records != records {
+			b.Fatal(r.Records, err, cause(err))
+		}
 	}
-	if moved != int64(b.N)*records {
-		b.Fatal(fmt.Errorf("%d records moved in %d rotations", moved, b.N))
-	}
-	rate := float64(moved) / b.Elapsed().Seconds()
-	b.ReportMetric(rate, "records/s")
-	b.ReportMetric(alone, "~vault-batch/s")
-	b.ReportMetric(rate/alone, "ratio")
+	b.ReportMetric(median(whole), "records/s")
+	b.ReportMetric(median(alone), "~vault-batch/s")
+	b.ReportMetric(median(whole)/median(alone), "ratio")
+	b.ReportMetric(0.8, "aim-min")
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[len(of)/2]
 }
 
 var erasurePeople = flag.Int("erasure-people", 10_000, "how many people BenchmarkErasure has")

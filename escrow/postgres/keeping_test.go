@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,6 +183,7 @@ func (h *house) rotated(t testing.TB) {
 type faulty struct {
 	keep.Keys
 	keep.Rotations
+	mu    sync.Mutex // a batch is stored while the next is read and rewrapped
 	calls int
 	dieAt int
 	after bool
@@ -190,12 +192,15 @@ type faulty struct {
 var errKilled = refusal.New(refusal.Unavailable, "test.killed", "killed")
 
 func (f *faulty) step(call func() error) error {
+	f.mu.Lock()
 	f.calls++
-	if f.calls == f.dieAt && !f.after {
+	dies := f.calls == f.dieAt
+	f.mu.Unlock()
+	if dies && !f.after {
 		return errKilled
 	}
 	err := call()
-	if f.calls == f.dieAt {
+	if dies {
 		return errKilled
 	}
 	return err
@@ -857,6 +862,63 @@ func TestD04KeepingSide(t *testing.T) {
 			if state, _ := sqlState(try(t, as(t, h.admin, role), statement)); state != "42501" {
 				t.Errorf("%s as %s: %q", statement, role, state)
 			}
+		}
+	}
+}
+
+// countedKeys counts the calls of the key service.
+type countedKeys struct {
+	keep.Keys
+	versions, rewraps, others atomic.Int64
+}
+
+func (c *countedKeys) Versions(ctx context.Context, g int) (o, n int, err error) {
+	c.versions.Add(1)
+	return c.Keys.Versions(ctx, g)
+}
+
+func (c *countedKeys) Rotate(ctx context.Context, g int) error {
+	c.others.Add(1)
+	return c.Keys.Rotate(ctx, g)
+}
+
+func (c *countedKeys) Rewrap(ctx context.Context, g int, h []keep.Half) ([]string, error) {
+	c.rewraps.Add(1)
+	return c.Keys.Rewrap(ctx, g, h)
+}
+
+func (c *countedKeys) Retire(ctx context.Context, g, oldest int) error {
+	c.others.Add(1)
+	return c.Keys.Retire(ctx, g, oldest)
+}
+
+// What a rotation asks of the database and of the key service, besides what each batch does.
+func TestRotationTakesAHandfulOfRoundTrips(t *testing.T) {
+	const (
+		each    = 2 + 4 // Older and its barrier; BEGIN, both tables, the barrier, COMMIT
+		besides = 22    // the versions that were seen, the lock, its beginning, what ends each of two passes, Shut, the last look, Finish
+	)
+	h := newHouse(t, 8)
+	db := new(trips)
+	k := h.keeper()
+	kept := keeping(t, h.admin, Options{Dial: db.dial, MaxConns: 2}) // one of them holds the rotation
+	k.Past, k.Rotations = kept, kept
+	for round, batches := range []int{2, 2, 4, 8} {
+		for len(h.halfs) < 4*batches {
+			h.enrol(t)
+		}
+		keys := &countedKeys{Keys: h.keys}
+		k.Keys = keys
+		before := db.count()
+		if _, err := k.RotateGroup(t.Context(), 0); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		n := db.count() - before
+		if round > 0 && n != besides+each*batches { // the first prepares the statements
+			t.Errorf("%d round trips for %d batches", n, batches)
+		}
+		if keys.versions.Load() != 3 || keys.rewraps.Load() != int64(batches) || keys.others.Load() != 2 {
+			t.Errorf("%d versions, %d rewraps of %d batches, %d others", keys.versions.Load(), keys.rewraps.Load(), batches, keys.others.Load())
 		}
 	}
 }

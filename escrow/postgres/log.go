@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/bits"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,15 +24,40 @@ type Log struct{ db *db }
 // logTx is the log inside a transaction. Once it holds the lock nobody else
 // appends, so it remembers the size and what it wrote and read.
 type logTx struct {
-	tx     pgx.Tx
-	locked bool
-	size   int64
-	leaves map[int64][]byte
-	hashes map[int64]tlog.Hash
+	tx      pgx.Tx
+	locked  bool
+	size    int64
+	leaves  map[int64][]byte
+	hashes  map[int64]tlog.Hash
+	waits   bool // Insert stores nothing, and leaves it to queue
+	pending logRows
+}
+
+// logRows are the rows of several leaves, in columns.
+type logRows struct {
+	indices, ids   []int64
+	leaves, hashes [][]byte
 }
 
 func newLogTx(tx pgx.Tx) *logTx {
 	return &logTx{tx: tx, leaves: make(map[int64][]byte), hashes: make(map[int64]tlog.Hash)}
+}
+
+// readAhead has b read the hashes of the complete trees that make up the log: all that any
+// append needs.
+func (t *logTx) readAhead(b *pgx.Batch) {
+	var ids []int64
+	for level := range bits.Len64(uint64(t.size)) {
+		if t.size>>level&1 == 1 {
+			ids = append(ids, tlog.StoredHashIndex(level, t.size>>level-1))
+		}
+	}
+	b.Queue(`SELECT id, hash FROM log_hashes WHERE id = ANY ($1::bigint[])`, ids).Query(func(rows pgx.Rows) error {
+		var id int64
+		var raw []byte
+		_, err := pgx.ForEachRow(rows, []any{&id, &raw}, func() error { t.hashes[id] = tlog.Hash(raw); return nil })
+		return err
+	})
 }
 
 // LockSize implements [translog.Tx]. The lock is a row that nobody changes, so
@@ -105,21 +131,32 @@ func (t *logTx) Insert(ctx context.Context, index int64, leaf []byte, ids []int6
 	if len(ids) != len(hashes) {
 		return translog.ErrStore.Because(errors.New("as many ids as hashes"))
 	}
-	raw := make([][]byte, len(hashes))
+	leaf = bytes.Clone(leaf)
+	p := &t.pending
+	p.indices, p.leaves, p.ids = append(p.indices, index), append(p.leaves, leaf), append(p.ids, ids...)
 	for i := range hashes {
-		raw[i] = hashes[i][:]
+		p.hashes = append(p.hashes, hashes[i][:])
 	}
-	b := &pgx.Batch{}
-	b.Queue(`INSERT INTO log_leaves (index, leaf) VALUES ($1, $2)`, index, leaf)
-	b.Queue(`INSERT INTO log_hashes (id, hash) SELECT * FROM unnest($1::bigint[], $2::bytea[])`, ids, raw)
-	if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
-		return refused(ctx, err)
+	if !t.waits {
+		b := &pgx.Batch{}
+		t.queue(b)
+		if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
+			return refused(ctx, err)
+		}
 	}
-	t.size, t.leaves[index] = index+1, bytes.Clone(leaf)
+	t.size, t.leaves[index] = index+1, leaf
 	for i, id := range ids {
 		t.hashes[id] = hashes[i]
 	}
 	return nil
+}
+
+// queue has b store what Insert took.
+func (t *logTx) queue(b *pgx.Batch) {
+	p := t.pending
+	t.pending = logRows{}
+	b.Queue(`INSERT INTO log_leaves (index, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[])`, p.indices, p.leaves)
+	b.Queue(`INSERT INTO log_hashes (id, hash) SELECT * FROM unnest($1::bigint[], $2::bytea[])`, p.ids, p.hashes)
 }
 
 func readHashes(ctx context.Context, q querier, ids []int64) ([]tlog.Hash, error) {

@@ -199,7 +199,8 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 	}
 	s := &Disclosing{db: d}
 	rows := &sharedRows{source: o.RowKey}
-	s.Cases, s.Records, s.Erasures, s.Reminders = Cases{&s.db, rows}, Records{&s.db, rows}, Erasures{&s.db}, Reminders{&s.db, rows}
+	s.Cases, s.Records, s.Erasures, s.Reminders = Cases{&s.db, rows, &coalesce.Group[refusedFiling, struct{}]{Alone: true, Items: 1024, Most: d.commit}}, Records{&s.db, rows}, Erasures{&s.db}, Reminders{&s.db, rows}
+	s.Cases.refusals.Send = s.Cases.refuseTogether
 	s.Bundles, s.Ceremonies, s.Reviews, s.Platforms, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Reviews{&s.db}, Platforms{&s.db}, Log{&s.db}
 	return s, nil
 }

@@ -4,7 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/keep"
@@ -71,23 +72,37 @@ func (k *Keeping) Rewrap(ctx context.Context, group int, halves []keep.Half) ([]
 			return nil, err
 		}
 	}
-	out := make([]string, 0, len(halves))
-	for part := range slices.Chunk(items, coalesce.MaxItems) {
-		results, err := sendBatch(ctx, k.session, recordKey("rewrap", group), part, map[string]any{})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range results {
-			if err := r.failed(); err != nil {
-				return nil, err
-			}
-			if !wellFormed(r.Ciphertext) {
-				return nil, errBadResponse
-			}
-			out = append(out, keep.InGroup(group, r.Ciphertext))
-		}
+	out := make([]string, len(halves))
+	var calls errgroup.Group
+	calls.SetLimit(rewraps)
+	for from := 0; from < len(items); from += coalesce.MaxItems {
+		part := items[from:min(from+coalesce.MaxItems, len(items))]
+		calls.Go(func() error { return k.rewrap(ctx, group, part, out[from:]) })
+	}
+	if err := calls.Wait(); err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// rewraps are the calls that are under way at once: as many as those of the other sides.
+const rewraps = 2
+
+func (k *Keeping) rewrap(ctx context.Context, group int, items []openItem, out []string) error {
+	results, err := sendBatch(ctx, k.session, recordKey("rewrap", group), items, map[string]any{})
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		if err := r.failed(); err != nil {
+			return err
+		}
+		if !wellFormed(r.Ciphertext) {
+			return errBadResponse
+		}
+		out[i] = keep.InGroup(group, r.Ciphertext)
+	}
+	return nil
 }
 
 // Retire implements [keep.Keys]. The two bounds come first, since Vault trims

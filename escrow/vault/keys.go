@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -252,25 +251,30 @@ func (r batchResult) opened() ([]byte, error) {
 	if err := r.failed(); err != nil {
 		return nil, err
 	}
-	value, err := base64.StdEncoding.Strict().DecodeString(r.Plaintext)
+	value, err := strictBase64.DecodeString(r.Plaintext)
 	if err != nil || len(value) == 0 { // nothing empty is ever wrapped
 		return nil, errBadResponse
 	}
 	return value, nil
 }
 
-// ciphertext is Transit's form, with no second way to write the same value:
-// Vault itself reads v01 as v1, and base64 with stray last bits.
-var ciphertext = regexp.MustCompile(`^vault:v[1-9][0-9]{0,8}:([A-Za-z0-9+/]+={0,2})$`)
-
+// wellFormed reports whether wrapped is of Transit's form, "vault:v17:" and base64, with no
+// second way to write the same value: Vault itself reads v01 as v1, and base64 with stray
+// last bits.
 func wellFormed(wrapped string) bool {
-	m := ciphertext.FindStringSubmatch(wrapped)
-	if m == nil {
+	rest, ok := strings.CutPrefix(wrapped, "vault:v")
+	version, text, _ := strings.Cut(rest, ":")
+	if n, err := strconv.ParseUint(version, 10, 32); !ok || err != nil || n < 1 || version[0] == '0' || len(version) > 9 {
 		return false
 	}
-	_, err := base64.StdEncoding.Strict().DecodeString(m[1])
+	if text == "" || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+		return false
+	}
+	_, err := strictBase64.AppendDecode(make([]byte, 0, 256), []byte(text))
 	return err == nil
 }
+
+var strictBase64 = base64.StdEncoding.Strict()
 
 func (p *place) put(i int) { p.Reference = strconv.Itoa(i) }
 
@@ -330,7 +334,7 @@ func (s *session) hmac(key string) func(context.Context, []macItem) ([]coalesce.
 		results := make([]coalesce.Result[[]byte], len(items))
 		for i, r := range macs {
 			text, ok := strings.CutPrefix(r.HMAC, "vault:v1:")
-			results[i].Out, err = base64.StdEncoding.Strict().DecodeString(text)
+			results[i].Out, err = strictBase64.DecodeString(text)
 			if r.Error != "" || !ok || err != nil || len(results[i].Out) != 32 {
 				results[i] = coalesce.Result[[]byte]{Err: errBadResponse}
 			}

@@ -167,7 +167,7 @@ func Fetch(base string, roots *x509.CertPool) (torchwood.TileReader, error) {
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
 	transport.DisableCompression = true // a tile is 17 MB at most, a bomb is not
-	transport.MaxIdleConnsPerHost = fetches
+	transport.MaxIdleConnsPerHost, transport.MaxConnsPerHost = fetches, fetches
 	f, err := torchwood.NewTileFetcher(base, torchwood.WithConcurrencyLimit(fetches), torchwood.WithUserAgent("penname-audit"),
 		torchwood.WithHTTPClient(&http.Client{Transport: bounded{transport}, Timeout: time.Minute}))
 	if err != nil {
@@ -263,23 +263,17 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 		o.At = r.Cosigned
 	}
 	a := newAuditor(o)
-	client, err := torchwood.NewClient(tiles)
-	if err != nil {
-		return r, ErrFetch.Because(err)
-	}
-	for index, leaf := range client.AllEntries(ctx, r.Checkpoint.Tree, 0) {
-		a.add(index, leaf)
+	err = eachEntry(ctx, tiles, r.Checkpoint.Tree, 0, func(index int64, e entry) error {
+		a.replay(index, e)
 		r.Leaves = index + 1
 		if o.Progress != nil && r.Leaves%mirrorGroup == 0 {
 			o.Progress(r.Leaves, r.Checkpoint.N)
 		}
-	}
+		return nil
+	})
 	a.report(r)
-	switch err := client.Err(); {
-	case ctx.Err() != nil:
-		return r, ErrFetch.Because(ctx.Err())
-	case err != nil || r.Leaves != r.Checkpoint.N:
-		return r, locate(ctx, tiles, r.Checkpoint.Tree, r.Leaves, err)
+	if err != nil {
+		return r, err
 	}
 	return r, r.verdict()
 }

@@ -33,18 +33,18 @@ func newAuditor(o AuditOptions) *auditor {
 	}}
 }
 
-// add replays one authenticated leaf.
-func (a *auditor) add(index int64, b []byte) {
+// replay judges one authenticated leaf.
+func (a *auditor) replay(index int64, e entry) {
 	a.index = index
-	l, err := ParseLeaf(b)
-	if err != nil {
+	if e.err != nil {
 		code := FindingMalformed
-		if newer(b) {
+		if e.newer {
 			code = FindingNewer
 		}
 		a.found(code)
 		return
 	}
+	l := e.Leaf
 	if l.Day < a.day {
 		a.found(FindingDay)
 	}

@@ -121,7 +121,7 @@ func (h *history) audit(at time.Time) *Report {
 		if err != nil {
 			h.t.Fatalf("leaf %d: %v %+v", i, err, l)
 		}
-		a.add(int64(i), b)
+		a.replay(int64(i), parseEntry(b))
 	}
 	r := new(Report)
 	a.report(r)

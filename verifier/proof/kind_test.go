@@ -131,7 +131,7 @@ func TestNoLeafOfAnyKindPanicsAnAuditor(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				a.add(int64(i), b)
+				a.replay(int64(i), parseEntry(b))
 			}
 			var r Report
 			a.report(&r)
@@ -149,7 +149,7 @@ func TestAnUnknownKindOfWarrantIsAFinding(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := newAuditor(AuditOptions{Rules: func(string) (Rules, bool) { return Rules{Threshold: 1}, true }, At: evening})
-	a.add(0, bytes.Replace(b, []byte(`"production"`), []byte(`"confiscation"`), 1))
+	a.replay(0, parseEntry(bytes.Replace(b, []byte(`"production"`), []byte(`"confiscation"`), 1)))
 	if len(a.findings) != 1 || a.findings[0].Code != FindingMalformed {
 		t.Errorf("%+v", a.findings)
 	}
@@ -178,7 +178,7 @@ func TestReviewsAreCountedAndJudged(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.add(int64(i), b)
+			a.replay(int64(i), parseEntry(b))
 		}
 		if len(a.findings) != tc.found || tc.found > 0 && a.findings[0].Code != FindingOrder {
 			t.Errorf("%s: %+v", name, a.findings)

@@ -165,7 +165,7 @@ func BenchmarkAuditCases(b *testing.B) {
 				for b.Loop() {
 					a := newAuditor(AuditOptions{At: h.now, Rules: func(string) (Rules, bool) { return rules, true }})
 					for i, raw := range leaves {
-						a.add(int64(i), raw)
+						a.replay(int64(i), parseEntry(raw))
 					}
 					var r Report
 					if a.report(&r); len(r.Findings) > 0 {

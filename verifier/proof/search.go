@@ -126,24 +126,10 @@ func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 // is not a leaf is [ErrLeaf], and what cannot be read or does not verify is
 // [ErrFetch] or [ErrTile].
 func EachLeaf(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, from int64, each func(index int64, l Leaf)) error {
-	client, err := torchwood.NewClient(tiles)
-	if err != nil {
-		return ErrFetch.Because(err)
-	}
-	next := from
-	for index, raw := range client.AllEntries(ctx, tree, from) {
-		l, err := ParseLeaf(raw)
-		if err != nil {
-			return err
+	return eachEntry(ctx, tiles, tree, from, func(index int64, e entry) error {
+		if e.err == nil {
+			each(index, e.Leaf)
 		}
-		each(index, l)
-		next = index + 1
-	}
-	switch err := client.Err(); {
-	case ctx.Err() != nil:
-		return ErrFetch.Because(ctx.Err())
-	case err != nil || next != tree.N:
-		return locate(ctx, tiles, tree, next, err)
-	}
-	return nil
+		return e.err
+	})
 }
