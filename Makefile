@@ -56,9 +56,10 @@ check:
 	CI=true $(GO) test -count=1 -run TestModelOfTheGate ./escrow/disclose
 	$(GO) run $(LINT) run ./...
 
-# One line a figure: name, value, unit, ratio, aim. JSON=1 prints them as JSON.
+# One line a figure: name, value, unit, ratio, aim. JSON=1 prints them as JSON. PEERS=1 runs the
+# peers too that are programs of others.
 bench: setup
-	@$(GO) test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) $(or $(PKG),./...) | $(GO) run ./.ci/figures $(if $(JSON),-json)
+	@$(if $(PEERS),PENNAME_PEERS=$(PEERS) )$(GO) test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) $(or $(PKG),./...) | $(GO) run ./.ci/figures $(if $(JSON),-json)
 
 # The same of a whole world among more and more people: about 40 minutes, and 30 GB of disk.
 # make growth PEOPLE='10000 100000' KEEP=/var/tmp/growth    who is made stays there for the next run
