@@ -120,7 +120,7 @@ func newPerson(jar http.CookieJar) *personAt {
 }
 
 // prepare reads what a client reads once, and signs everybody in everywhere.
-func (p *provider) prepare(b *testing.B) {
+func (p *provider) prepare(b testing.TB) {
 	b.Helper()
 	var set struct {
 		Keys []struct{ Kid, Crv, X string }

@@ -104,7 +104,7 @@ type answer struct {
 // saveAnswer ends a sign-in in the platform's favour: of concurrent requests one does.
 func (m manager) saveAnswer(ctx context.Context, as *goidc.AuthnSession, row Row) error {
 	x := exchangeOf(ctx)
-	x.code = random()
+	x.code, row.Version = random(), x.version // held is the grant's by now
 	text, err := json.Marshal(answer{as.ClientID, as.Scopes, as.Subject, as.RedirectURI, x.code, as.State, x.formPost != ""})
 	if err != nil {
 		return err

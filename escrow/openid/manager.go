@@ -143,8 +143,9 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 		},
 		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived, resource: b.Resource}},
 	}
-	if b.FormPost {
-		exchangeOf(ctx).formPost = b.RedirectURI
+	x := exchangeOf(ctx)
+	if x.version = row.Version; b.FormPost {
+		x.formPost = b.RedirectURI
 	}
 	if b.Hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: b.Hint}
