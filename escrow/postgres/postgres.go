@@ -154,7 +154,7 @@ type Issuing struct {
 	rows       rowKey
 	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
-	lives      coalesce.Group[life, lifeFound]
+	standings  coalesce.Group[places, standing]
 	courts     courtQueue
 	rests      int // restTimes
 }
@@ -189,8 +189,8 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		s.Close()
 		return nil, err
 	}
-	s.enrolments.Send, s.lookups.Send, s.lives.Send = s.enrolTogether, s.lookUp, s.areLive
-	s.lookups.Most, s.lives.Most = s.commit, s.commit
+	s.enrolments.Send, s.lookups.Send, s.standings.Send = s.enrolTogether, s.lookUp, s.stand
+	s.lookups.Most, s.standings.Most = s.commit, s.commit
 	return s, nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
 )
 
@@ -213,51 +212,10 @@ func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time)
 // nobody begins more.
 const sessionsAtOnce = 8
 
-// Live implements [issue.Store]. At a glance, as sessionsAt.
+// Live implements [issue.Store].
 func (s *Issuing) Live(ctx context.Context, p issue.Person, session issue.Session) (live, asked bool, err error) {
-	found, err := s.lives.Do(ctx, life{p.Label, s.rows.endPlace(session.ID), s.rows.generationPlace(p, session.Generation)})
-	if err != nil {
-		return false, false, refused(ctx, err)
-	}
-	return found[0].live, found[0].asked, nil
-}
-
-// life is what ends a session: the erasure of a label, or a row at one of two places.
-type life struct {
-	label           string
-	end, generation []byte
-}
-
-type lifeFound struct{ live, asked bool }
-
-// areLive answers for many sessions at once: each page of a person asks.
-func (s *Issuing) areLive(ctx context.Context, lives []life) ([]coalesce.Result[lifeFound], error) {
-	ctx, cancel := s.detached(ctx)
-	defer cancel()
-	labels, places := make([]string, len(lives)), make([][]byte, 0, 2*len(lives))
-	for i, l := range lives {
-		labels[i], places = l.label, append(places, l.end, l.generation)
-	}
-	var over map[string]bool
-	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		over = make(map[string]bool)
-		rows, err := c.Query(ctx, `SELECT convert_to(label, 'UTF8') FROM erasures WHERE label = ANY ($1::text[])
-			UNION ALL SELECT handle FROM sessions WHERE handle = ANY ($2::bytea[])`, labels, places)
-		if err != nil {
-			return err
-		}
-		var found []byte
-		_, err = pgx.ForEachRow(rows, []any{&found}, func() error { over[string(found)] = true; return nil })
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	results := make([]coalesce.Result[lifeFound], len(lives))
-	for i, l := range lives {
-		results[i].Out = lifeFound{live: !over[string(l.end)] && !over[string(l.generation)], asked: over[l.label]}
-	}
-	return results, nil
+	now, err := s.Standing(ctx, time.Time{}, issue.Question{Person: p, Session: session})
+	return now.Live, now.Asked, err
 }
 
 // EndSession implements [issue.Store].

@@ -83,7 +83,11 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 	if err != nil {
 		return err
 	}
-	claims, err := s.Issuer.Acceptances(ctx, who.Person)
+	whose, err := s.whose(ctx, &who)
+	if err != nil {
+		return err
+	}
+	claims, err := s.Issuer.Store.Acceptances(ctx, whose)
 	if err != nil {
 		return err
 	}

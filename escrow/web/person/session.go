@@ -58,16 +58,18 @@ func newSessions(keys [][32]byte, origin string, now func() time.Time) (sessions
 // session is who is signed in.
 type session struct {
 	issue.Session
-	Person  issue.Person `json:"p"`
-	Key     []byte       `json:"k,omitempty"` // of the claims: see issue.Issuer.Attest
-	ACR     string       `json:"a"`
-	Proven  time.Time    `json:"v"`           // see identity.Identity
-	For     string       `json:"f,omitempty"` // the address that the person proved who they are anew for
-	Told    string       `json:"t,omitempty"` // what was told Proven: see told
-	Allowed []allowed    `json:"c,omitempty"`
-	Sent    [][]byte     `json:"o,omitempty"` // what the person objected: see sent
-	Expires time.Time    `json:"e"`           // unless the person opens another page
-	Ends    time.Time    `json:"x"`           // in any case
+	Person  issue.Person  `json:"p"`
+	Key     []byte        `json:"k,omitempty"` // of the claims: see issue.Issuer.Attest
+	ACR     string        `json:"a"`
+	Proven  time.Time     `json:"v"`           // see identity.Identity
+	For     string        `json:"f,omitempty"` // the address that the person proved who they are anew for
+	Told    string        `json:"t,omitempty"` // what was told Proven: see told
+	Allowed []allowed     `json:"c,omitempty"`
+	Sent    [][]byte      `json:"o,omitempty"` // what the person objected: see sent
+	Whose   []byte        `json:"h,omitempty"` // see [side.whose]
+	Derived issue.Derived `json:"n,omitzero"`  // of the platform where the person signed in last
+	Expires time.Time     `json:"e"`           // unless the person opens another page
+	Ends    time.Time     `json:"x"`           // in any case
 }
 
 // allowed is what the person agreed to while this session lasts: what a platform may
@@ -279,10 +281,15 @@ func (s sessions) keep(w http.ResponseWriter, v session) error {
 	if v.Expires = s.now().Add(sessionLife); v.Expires.After(v.Ends) {
 		v.Expires = v.Ends
 	}
-	for ; len(v.Allowed) > 0; v.Allowed = v.Allowed[1:] {
-		if text, err := json.Marshal(v); err != nil || len(text) < cookieBlock {
-			break
-		}
+	fits := func() bool {
+		text, err := json.Marshal(v)
+		return err != nil || len(text) < cookieBlock
+	}
+	if !fits() {
+		v.Derived = issue.Derived{} // the key service says it again
+	}
+	for len(v.Allowed) > 0 && !fits() {
+		v.Allowed = v.Allowed[1:]
 	}
 	return s.set(w, "session", v.Expires.Sub(s.now()), v)
 }
