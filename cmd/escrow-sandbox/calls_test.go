@@ -60,7 +60,7 @@ func (c *calls) during(t *testing.T, runs int, do func() error) map[string]int {
 
 var (
 	writesTo = regexp.MustCompile(`(?i)\b(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)`)
-	readOf  = regexp.MustCompile(`(?i)\b(?:FROM|JOIN) ([a-z]\w+)`)
+	readOf   = regexp.MustCompile(`(?i)\b(?:FROM|JOIN) ([a-z]\w+)`)
 )
 
 // statementName is what a statement writes, else what it reads. What writes is a COMMIT of its

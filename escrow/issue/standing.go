@@ -20,37 +20,38 @@ const (
 )
 
 // Derived is what the key service answers of a person at one platform: the MACs of which
-// their first personasAtOnce pen names are made, and the seeds of the links. Whoever has it
-// can make these pen names; it opens nothing.
+// their first personasAtOnce pen names are made, and the seed of the link of the first, which
+// nearly everybody uses. Whoever has it can make these pen names; it opens nothing.
 type Derived struct {
 	Platform string `json:"p,omitempty"`
-	MACs     []byte `json:"m,omitempty"` // for each number nameLen and seedLen bytes
+	MACs     []byte `json:"m,omitempty"` // nameLen bytes for each name, then the seed
 }
 
-// of returns the pen name with that number, and the seed of its link.
-func (d Derived) of(persona int) (name token.Pseudonym, seed [seedLen]byte, err error) {
-	part := d.MACs[persona*(nameLen+seedLen):][:nameLen+seedLen]
-	name, err = token.NewPseudonym(part[:nameLen])
-	return name, [seedLen]byte(part[nameLen:]), err
+const derivedLen = personasAtOnce*nameLen + seedLen
+
+// name is the pen name with that number.
+func (d Derived) name(persona int) (token.Pseudonym, error) {
+	return token.NewPseudonym(d.MACs[persona*nameLen:][:nameLen])
 }
 
 // Derive asks the key service, unless known is the answer.
 func (s *Issuer) Derive(ctx context.Context, p Person, platform string, known Derived) (Derived, error) {
-	if known.Platform == platform && len(known.MACs) == personasAtOnce*(nameLen+seedLen) {
+	if known.Platform == platform && len(known.MACs) == derivedLen {
 		return known, nil
 	}
 	var inputs [][]byte
 	for n := range personasAtOnce {
-		inputs = append(inputs, nameInput(p, platform, n), seedInput(p, platform, n))
+		inputs = append(inputs, nameInput(p, platform, n))
 	}
-	macs, err := s.Keys.MAC(ctx, PurposePseudonym, inputs...)
+	macs, err := s.Keys.MAC(ctx, PurposePseudonym, append(inputs, seedInput(p, platform, 0))...)
 	if err != nil {
 		return Derived{}, err
 	}
 	d := Derived{Platform: platform}
-	for n := range personasAtOnce {
-		d.MACs = slices.Concat(d.MACs, macs[2*n][:nameLen], macs[2*n+1])
+	for _, mac := range macs[:personasAtOnce] {
+		d.MACs = append(d.MACs, mac[:nameLen]...)
 	}
+	d.MACs = append(d.MACs, macs[personasAtOnce]...)
 	return d, nil
 }
 
@@ -84,7 +85,7 @@ func (s *Issuer) At(ctx context.Context, p Person, session Session, d Derived, w
 	at.Derived = d
 	q := Question{Person: p, Session: session, Whose: whose}
 	for n := range personasAtOnce {
-		name, _, err := d.of(n)
+		name, err := d.name(n)
 		if err != nil {
 			return at, err
 		}
@@ -139,14 +140,14 @@ func (s *Issuer) Choose(ctx context.Context, p Person, at At, persona int) (toke
 	switch {
 	case at.Asked:
 		return "", [32]byte{}, ErrErased
-	case persona >= personasAtOnce:
+	case persona != 0:
 		return s.Pseudonym(ctx, p, at.Derived.Platform, persona)
 	}
-	name, seed, err := at.Derived.of(persona)
+	name, err := at.Derived.name(0)
 	if err != nil {
 		return "", [32]byte{}, err
 	}
-	return s.assign(ctx, p, at.Derived.Platform, name, seed, at.Assigned)
+	return s.assign(ctx, p, at.Derived.Platform, name, [seedLen]byte(at.Derived.MACs[personasAtOnce*nameLen:]), at.Assigned)
 }
 
 // assign gives a pen name that is derived to p's record, unless it has it by one of the rows
