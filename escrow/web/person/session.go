@@ -255,7 +255,7 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 	}
 	for _, aead := range s.aeads {
 		if b, err := aead.Open(nil, nil, sealed, []byte(name)); err == nil {
-			return json.Unmarshal(b, v) == nil
+			return json.Unmarshal(bytes.TrimRight(b, " "), v) == nil
 		}
 	}
 	return false
