@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/token"
 )
@@ -171,7 +172,7 @@ func (s *Issuing) write(row openid.Row) (*rowWrite, error) {
 func (s *Issuing) put(ctx context.Context, row openid.Row, sql string, w *rowWrite) error {
 	writer := w.args[4].([]byte)
 	return s.settle(ctx, func(ctx context.Context, doubt bool) error {
-		n, err := s.exec(ctx, sql, w.args...)
+		n, err := s.execTogether(ctx, statement{sql, w.args})
 		if constraint(err) == "openid_entries_pkey" { // somebody took one at the same time
 			return openid.ErrTaken
 		}
@@ -204,20 +205,15 @@ func (s *Issuing) put(ctx context.Context, row openid.Row, sql string, w *rowWri
 // comes after a Put, whose COMMIT covers the read; a handle that finds a row was
 // given out after the row was confirmed; and a row that has ended refuses.
 func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
-	row, at := openid.Row{Kind: kind, ID: id}, s.rowID(kind, id)
-	var body, left []byte
-	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `
-			SELECT version, body, expires, ended, (SELECT body FROM openid_rows WHERE kind = 'left' AND id = $3)
-			FROM openid_rows WHERE kind = $1 AND id = $2`,
-			string(kind), at, s.leftID(at)).Scan(&row.Version, &body, &row.Expires, &row.Ended, &left)
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = openid.ErrNotFound
-	}
+	at := s.rowID(kind, id)
+	found, err := s.gets.Do(ctx, rowAt{string(kind), at, s.leftID(at)})
 	if err != nil {
-		return openid.Row{}, err
+		return openid.Row{}, refused(ctx, err)
 	}
+	if found[0] == nil {
+		return openid.Row{}, openid.ErrNotFound
+	}
+	row, body, left := openid.Row{Kind: kind, ID: id, Version: found[0].version, Expires: found[0].expires, Ended: found[0].ended}, found[0].body, found[0].left
 	row.Expires = row.Expires.UTC()
 	if row.Ended {
 		return row, nil
@@ -234,6 +230,49 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 		}
 	}
 	return row, nil
+}
+
+// rowAt is a row that is looked for, and the one that says when its grant ends.
+type rowAt struct {
+	kind     string
+	id, left []byte
+}
+
+// rowFound is a row as it is stored.
+type rowFound struct {
+	version    int64
+	body, left []byte
+	expires    time.Time
+	ended      bool
+}
+
+// getTogether reads the rows that are looked for at once, nil where there is none.
+func (s *Issuing) getTogether(ctx context.Context, all []rowAt) ([]coalesce.Result[*rowFound], error) {
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
+	kinds, ids, lefts := make([]string, len(all)), make([][]byte, len(all)), make([][]byte, len(all))
+	for i, at := range all {
+		kinds[i], ids[i], lefts[i] = at.kind, at.id, at.left
+	}
+	var results []coalesce.Result[*rowFound]
+	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		results = make([]coalesce.Result[*rowFound], len(all)) // the connection may have been lost
+		rows, err := c.Query(ctx, `
+			SELECT asked.place - 1, r.version, r.body, r.expires, r.ended, (SELECT body FROM openid_rows WHERE kind = 'left' AND id = asked.left_id)
+			FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY asked (kind, id, left_id, place) JOIN openid_rows r ON r.id = asked.id AND r.kind = asked.kind`,
+			kinds, ids, lefts)
+		if err != nil {
+			return err
+		}
+		var at int
+		var one rowFound
+		_, err = pgx.ForEachRow(rows, []any{&at, &one.version, &one.body, &one.expires, &one.ended, &one.left}, func() error {
+			results[at].Out = &rowFound{one.version, bytes.Clone(one.body), bytes.Clone(one.left), one.expires, one.ended}
+			return nil
+		})
+		return err
+	})
+	return results, err
 }
 
 // EndAll implements [openid.Store]. No two rows get the same writer, so that those which

@@ -155,6 +155,8 @@ type Issuing struct {
 	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 	standings  coalesce.Group[places, standing]
+	gets       coalesce.Group[rowAt, *rowFound]
+	writes     coalesce.Group[statement, int64] // of sign-ins: rows that each changed
 	courts     courtQueue
 	rests      int // restTimes
 }
@@ -190,7 +192,8 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		return nil, err
 	}
 	s.enrolments.Send, s.lookups.Send, s.standings.Send = s.enrolTogether, s.lookUp, s.stand
-	s.lookups.Most, s.standings.Most = s.commit, s.commit
+	s.lookups.Most, s.standings.Most, s.gets.Most = s.commit, s.commit, s.commit
+	s.gets.Send, s.writes.Send = s.getTogether, s.writeTogether
 	return s, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -363,6 +364,77 @@ func (d *db) execAlone(ctx context.Context, sql string, args ...any) (int64, err
 		return 0, unknown
 	}
 	return 0, refused(end, err)
+}
+
+// statement is one that writes, and can be repeated.
+type statement struct {
+	sql  string
+	args []any
+}
+
+// execTogether is exec of a statement that shares its COMMIT with those that others ask for
+// meanwhile. They neither see nor wait for each other's rows.
+func (s *Issuing) execTogether(ctx context.Context, one statement) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, ErrUnavailable.Because(&serverError{cause: err})
+	}
+	if tooLarge(one.args) {
+		return 0, ErrTooLarge
+	}
+	n, err := s.writes.Do(context.WithoutCancel(ctx), one)
+	if err != nil {
+		return 0, err
+	}
+	if n[0] == 0 {
+		if err := s.confirm(ctx); err != nil {
+			return 0, ErrUnknown.Because(err)
+		}
+	}
+	return n[0], nil
+}
+
+// writeTogether sends statements in one go. The server makes them one transaction, as there
+// is no other between them (PostgreSQL, 55.2.4: pipelining). If it refuses one it does none,
+// and each goes alone.
+func (s *Issuing) writeTogether(ctx context.Context, all []statement) ([]coalesce.Result[int64], error) {
+	if len(all) == 1 {
+		n, err := s.execAlone(ctx, all[0].sql, all[0].args...)
+		return []coalesce.Result[int64]{{Out: n, Err: err}}, nil
+	}
+	results, err := s.batch(ctx, all)
+	var f *serverError
+	if err == nil || !errors.As(err, &f) || f.state == "" {
+		return results, err
+	}
+	results = make([]coalesce.Result[int64], len(all))
+	for i, one := range all {
+		results[i].Out, results[i].Err = s.execAlone(ctx, one.sql, one.args...)
+	}
+	return results, nil
+}
+
+func (s *Issuing) batch(ctx context.Context, all []statement) ([]coalesce.Result[int64], error) {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(conn)
+	b, results := &pgx.Batch{}, make([]coalesce.Result[int64], len(all))
+	for i, one := range all {
+		b.Queue(one.sql, one.args...).Exec(func(tag pgconn.CommandTag) error {
+			results[i].Out = tag.RowsAffected()
+			return nil
+		})
+	}
+	end, cancel := s.detached(ctx)
+	defer cancel()
+	if err = conn.SendBatch(end, b).Close(); err == nil && !givenUp(conn) {
+		return results, nil
+	}
+	if unknown := lost(end, err); unknown != nil {
+		return nil, unknown
+	}
+	return nil, refused(end, err)
 }
 
 // tooLarge holds a message far below the 4 GB at which its length field would
