@@ -110,32 +110,54 @@ func TestCallsOfAPerson(t *testing.T) {
 		p.clients = append(p.clients, oauth2.Config{ClientID: c.ID, ClientSecret: c.Secret})
 	}
 	p.prepare(t)
-	for name, path := range map[string]func() error{
-		"sign-in": func() error { return p.signIn(p.people[0]) },
-		"page": func() error {
+	standing := "read erasures+sessions+pseudonyms+notes+suspensions_in_force+reviews"
+	for _, c := range []struct {
+		name string
+		do   func() error
+		want map[string]int
+	}{
+		{"sign-in", func() error { return p.signIn(p.people[0]) }, map[string]int{
+			standing:                            3, // the page, the button, and once more when the grant is stored
+			"read openid_rows":                  2, // the sign-in, the code
+			"commit openid_rows":                2, // the request; the answer with its grant
+			"commit openid_rows+openid_entries": 1, // the code is redeemed
+			"vault hmac":                        1, // the pen names there
+		}},
+		{"sign-in there again", func() error { p.people[0].next++; return p.signIn(p.people[0]) }, map[string]int{
+			standing: 3, "read openid_rows": 2, "commit openid_rows": 2, "commit openid_rows+openid_entries": 1,
+		}},
+		{"page", func() error {
 			if err := who.Open(t.Context(), w.Origin+"/me"); err != nil {
 				return err
 			}
 			return who.Shows(http.StatusOK, "My pen names")
-		},
-		"enrolment": func() error { _, err := signUpNext(t.Context(), w); return err },
+		}, map[string]int{
+			standing:                             1,
+			"read handles":                       1,
+			"read addresses":                     1,
+			"read notices_now+first_notices_now": 1,
+			"commit barrier":                     1, // a notice that is shown is held by a standby
+			"read sessions":                      5, // devices: begun, generation, ended; of two platforms what was withdrawn
+			"vault hmac":                         1, // the pen names everywhere
+		}},
+		{"enrolment, and the page after it", func() error { _, err := signUpNext(t.Context(), w); return err }, map[string]int{
+			"commit openid_used":                   1, // the answer of the identity provider
+			"read persons":                         1,
+			"read key_groups":                      1,
+			"commit persons+records":               1,
+			"begin isolation level read committed": 1, "SELECT take_claims($1, $2, $3, $4, $5, $6, $7)": 1, "commit": 1, "read claims": 1,
+			"commit sessions": 1,
+			standing:          1, "read addresses": 1, "read notices_now+first_notices_now": 1,
+			"read sessions":  4, // the generation; devices
+			"commit barrier": 3, // the transaction of the claims; what was read of claims and notices
+			"vault encrypt":  1, // the first half
+			"vault hmac":     5, // the account; its claims, twice; of the page the pen names, and by what acceptances name them
+		}},
 	} {
-		got := counted.during(t, 5, path)
-		n, commits, vaults := 0, 0, 0
-		for k, v := range got {
-			switch {
-			case strings.HasPrefix(k, "vault"):
-				vaults += v
-			case strings.HasPrefix(k, "commit "):
-				commits += v
-				n += v
-			default:
-				n += v
-			}
-		}
-		t.Log(name, n, "statements", commits, "commits", vaults, "vault")
-		for _, k := range slices.Sorted(maps.Keys(got)) {
-			t.Log("   ", got[k], k)
+		got := counted.during(t, 5, c.do)
+		delete(got, "vault keys") // of a group that nobody was sealed in by this process
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v\nwant %v", c.name, got, c.want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -12,7 +11,6 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -32,6 +30,7 @@ const (
 	signingIn = 16  // people at once
 	signIns   = 480 // in a round
 	rounds    = 5
+	node      = "node"
 )
 
 // back is where both providers lead people back to. Nobody serves it.
@@ -300,11 +299,20 @@ func (p *provider) round(b *testing.B) {
 		}
 		return nil
 	}))
-	took := processors(b)
-	for program := range took {
-		took[program] = max(0, took[program]-before[program]) / signIns
+	took := map[string]float64{}
+	for program, until := range processors(b) {
+		took[program] = float64((until-before[program])/time.Microsecond) / signIns
 	}
 	p.took = append(p.took, took)
+}
+
+func processors(b *testing.B) map[string]time.Duration {
+	b.Helper()
+	took, err := sandbox.Processors()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return took
 }
 
 // inRounds has the first provider and, in turns, the others sign people in, and reports the median
@@ -319,7 +327,7 @@ func inRounds(b *testing.B, all []*provider) {
 	}
 	ours := all[0]
 	b.ReportMetric(median(ours.rates), "sign-ins/s")
-	for program := range ours.took[0] {
+	for _, program := range []string{"self", "postgres", "vault"} {
 		b.ReportMetric(median(each(ours.took, func(took map[string]float64) float64 { return took[program] })), "~µs-"+program)
 	}
 	if len(all) < 2 {
@@ -333,7 +341,7 @@ func inRounds(b *testing.B, all []*provider) {
 	b.ReportMetric(median(peer.rates), "~peer/s")
 	b.ReportMetric(median(ratios), "ratio")
 	b.ReportMetric(1.5, "aim-min")
-	b.ReportMetric(median(each(peer.took, func(took map[string]float64) float64 { return took["node"] })), "~µs-node")
+	b.ReportMetric(median(each(peer.took, func(took map[string]float64) float64 { return took[node] })), "~µs-node")
 	b.ReportMetric(median(each(peer.took, func(took map[string]float64) float64 { return took["self"] })), "~µs-generator")
 }
 
@@ -347,48 +355,4 @@ func each[T any](all []T, of func(T) float64) (values []float64) {
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
-}
-
-// processors is how long processors worked so far, in µs, by program: this one is self, the
-// others are those that descend from it. It counts user and system time.
-func processors(b *testing.B) map[string]float64 {
-	b.Helper()
-	const tick = 10_000 // µs: USER_HZ is 100 on every Linux
-	type process struct {
-		name   string
-		parent int
-		took   float64
-	}
-	found := map[int]process{}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, file := range stats {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		// proc(5): pid (comm) state ppid …, utime and stime are the 14th and 15th.
-		head, rest, _ := strings.Cut(string(raw), " (")
-		at := strings.LastIndex(rest, ") ")
-		fields := strings.Fields(rest[at+2:])
-		var numbers [4]int
-		for i, text := range []string{head, fields[1], fields[11], fields[12]} {
-			if numbers[i], err = strconv.Atoi(text); err != nil {
-				b.Fatal(err)
-			}
-		}
-		found[numbers[0]] = process{rest[:at], numbers[1], float64(numbers[2]+numbers[3]) * tick}
-	}
-	took := map[string]float64{"self": found[os.Getpid()].took, "postgres": 0, "vault": 0, "node": 0}
-	for _, p := range found {
-		for up, ok := p, true; ok && up.parent != 0; up, ok = found[up.parent] {
-			if up.parent == os.Getpid() {
-				took[cmp.Or(map[string]string{"MainThread": "node"}[p.name], p.name)] += p.took
-				break
-			}
-		}
-	}
-	return took
 }

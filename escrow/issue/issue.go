@@ -483,6 +483,11 @@ const personasAtOnce = 2
 // session and the key service together. Where there is none of a number there is none of a
 // higher one.
 func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]PenName, error) {
+	return s.penNames(ctx, p, platforms, s.Store.Assigned)
+}
+
+// penNames is PenNames with what says which of some pen names exist.
+func (s *Issuer) penNames(ctx context.Context, p Person, platforms []string, assigned func(context.Context, []token.Pseudonym) ([]PenName, error)) ([]PenName, error) {
 	found, open := make([][]PenName, len(platforms)), make([]int, len(platforms))
 	for i := range platforms {
 		open[i] = i
@@ -492,7 +497,7 @@ func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]
 		if err != nil {
 			return nil, err
 		}
-		have, err := s.Store.Assigned(ctx, candidates)
+		have, err := assigned(ctx, candidates)
 		if err != nil {
 			return nil, err
 		}

@@ -94,7 +94,6 @@ func (s *Issuer) At(ctx context.Context, p Person, session Session, d Derived, w
 	if at.Standing, err = s.Store.Standing(ctx, s.Now(), q); err != nil {
 		return at, err
 	}
-	var noted []map[NoteKind][]byte
 	for n, name := range q.Names {
 		var one []PenName
 		for _, row := range at.Assigned {
@@ -105,21 +104,59 @@ func (s *Issuer) At(ctx context.Context, p Person, session Session, d Derived, w
 		if len(one) == 0 {
 			break
 		}
-		at.Names, noted = append(at.Names, one...), append(noted, at.Noted[n])
+		at.Names = append(at.Names, one...)
 	}
-	if len(at.Names) == personasAtOnce { // they can have more
-		if at.Names, err = s.PenNames(ctx, p, []string{d.Platform}); err != nil {
-			return at, err
-		}
-		if err = s.Notes(ctx, p, at.Names); err == nil {
-			err = s.Suspensions(ctx, at.Names)
-		}
-		return at, err
+	if len(at.Names) < personasAtOnce {
+		return at, s.complete(ctx, p, at.Names, q, at.Standing)
 	}
-	if err = s.addNotes(ctx, p, at.Names, noted); err == nil {
-		err = s.addSuspensions(ctx, at.Names, at.Suspensions)
+	// They can have more.
+	if at.Names, err = s.PenNames(ctx, p, []string{d.Platform}); err == nil {
+		err = s.completeAnew(ctx, p, at.Names)
 	}
 	return at, err
+}
+
+// Everywhere is [Issuer.At] of all platforms: their own page shows it.
+func (s *Issuer) Everywhere(ctx context.Context, p Person, session Session, platforms []string, whose []byte) (st Standing, names []PenName, err error) {
+	q, asked := Question{Person: p, Session: session, Whose: whose}, 0
+	if names, err = s.penNames(ctx, p, platforms, func(ctx context.Context, candidates []token.Pseudonym) ([]PenName, error) {
+		if asked++; asked > 1 {
+			return s.Store.Assigned(ctx, candidates)
+		}
+		q.Names = candidates
+		st, err = s.Store.Standing(ctx, s.Now(), q)
+		return st.Assigned, err
+	}); err != nil {
+		return st, nil, err
+	}
+	switch {
+	case asked == 0: // there are no platforms
+		st, err = s.Store.Standing(ctx, s.Now(), q)
+	case asked == 1:
+		err = s.complete(ctx, p, names, q, st)
+	default:
+		err = s.completeAnew(ctx, p, names)
+	}
+	return st, names, err
+}
+
+// complete adds to pen names what was answered about them, completeAnew what is asked for.
+func (s *Issuer) complete(ctx context.Context, p Person, names []PenName, q Question, st Standing) error {
+	noted := make([]map[NoteKind][]byte, len(names))
+	for i, n := range names {
+		noted[i] = st.Noted[slices.Index(q.Names, n.Pseudonym)]
+	}
+	if err := s.addNotes(ctx, p, names, noted); err != nil {
+		return err
+	}
+	return s.addSuspensions(ctx, names, st.Suspensions)
+}
+
+func (s *Issuer) completeAnew(ctx context.Context, p Person, names []PenName) error {
+	if err := s.Notes(ctx, p, names); err != nil {
+		return err
+	}
+	return s.Suspensions(ctx, names)
 }
 
 // earliest adds a row of a pen name to names, or puts it in the place of a later one: a pen
