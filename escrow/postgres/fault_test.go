@@ -140,6 +140,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 	all := w.ofPeople()
 	maps.Copy(all, w.ofSessions())
 	maps.Copy(all, w.ofSignIns())
+	maps.Copy(all, w.ofGrants())
 	maps.Copy(all, w.ofLeaving())
 	maps.Copy(all, w.ofCases())
 	maps.Copy(all, w.ofOrders())
@@ -288,12 +289,13 @@ func (w allWrites) ofPeople() map[string]func() write {
 	}
 }
 
+func freshGrant() openid.Row {
+	return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
+}
+
 // ofSignIns are the writes of the OpenID provider.
 func (w allWrites) ofSignIns() map[string]func() write {
-	t, s, ctx, must, put := w.T, w.s, context.Background(), w.must, w.put
-	fresh := func() openid.Row {
-		return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
-	}
+	t, s, ctx, must, put, fresh := w.T, w.s, context.Background(), w.must, w.put, freshGrant
 	stored := func() openid.Row {
 		row := fresh()
 		must(s.Put(ctx, row))
@@ -371,6 +373,13 @@ func (w allWrites) ofSignIns() map[string]func() write {
 				},
 			}
 		},
+	}
+}
+
+// ofGrants are those writes that store a grant with what belongs to it.
+func (w allWrites) ofGrants() map[string]func() write {
+	s, ctx, must, fresh := w.s, context.Background(), w.must, freshGrant
+	return map[string]func() write{
 		"Put/entries": func() write {
 			n, grant := int(random(1)[0])<<16|int(random(1)[0])<<8|int(random(1)[0]), fresh()
 			must(s.Put(ctx, grant))

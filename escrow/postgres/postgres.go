@@ -192,7 +192,7 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		return nil, err
 	}
 	s.enrolments.Send, s.lookups.Send, s.standings.Send = s.enrolTogether, s.lookUp, s.stand
-	s.lookups.Most, s.standings.Most, s.gets.Most = s.commit, s.commit, s.commit
+	s.lookups.Most, s.standings.Most, s.gets.Most, s.writes.Most = s.commit, s.commit, s.commit, s.commit
 	s.gets.Send, s.writes.Send = s.getTogether, s.writeTogether
 	return s, nil
 }

@@ -382,6 +382,9 @@ func (s *Issuing) execTogether(ctx context.Context, one statement) (int64, error
 		return 0, ErrTooLarge
 	}
 	n, err := s.writes.Do(context.WithoutCancel(ctx), one)
+	if err != nil && refusal.Of(err) == nil { // it waited as long as a COMMIT may take, and may still be done
+		err = ErrUnavailable.Because(&serverError{unknown: true, cause: err})
+	}
 	if err != nil {
 		return 0, err
 	}
