@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -251,7 +252,9 @@ func (g *growth) quiet() {
 func (g *growth) person(i int) {
 	ctx, who := g.Context(), world.NewBrowser()
 	g.time("proof of identity", func() error { return proveAs(ctx, g.w, who, int64(i)) })
-	g.time("their page", func() error { return who.Open(ctx, g.w.Origin+"/me") })
+	began := time.Now()
+	first := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { g.since("their page, first byte", began) }})
+	g.time("their page", func() error { return who.Open(first, g.w.Origin+"/me") })
 	g.must(who.Shows(http.StatusOK, "My pen names"))
 	g.must(who.Open(ctx, g.w.Town.Origin))
 	g.time("sign-in", func() error {

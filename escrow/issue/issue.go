@@ -280,6 +280,9 @@ type Store interface {
 	// ended, and whether the erasure of p's label was asked for: it counts only if not.
 	// It asks the primary, so that an end counts everywhere as soon as it is stored.
 	Live(ctx context.Context, p Person, s Session) (live, asked bool, err error)
+	// Standing answers q at now in one go: as Live, Assigned, Noted, Suspensions and
+	// Acceptances do.
+	Standing(ctx context.Context, now time.Time, q Question) (Standing, error)
 	// EndSession ends one session. To end it again is no error.
 	EndSession(ctx context.Context, s Session) error
 	// EndSessions ends the generation of sessions that p has now, with those that are
@@ -409,26 +412,16 @@ func (s *Issuer) seal(ctx context.Context, id identity.Identity, m macs) (e Enro
 // person moved, or was deleted and came back: what happens to all their pen names
 // at once would link them. One link opens them all.
 //
-// Not checked: that the platform allows that many, and that it is [Issuer.InUse].
+// Not checked: that the platform allows that many, and that it is neither retired nor suspended.
 func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string, persona int) (token.Pseudonym, [32]byte, error) {
-	macs, err := s.Keys.MAC(ctx, PurposePseudonym, nameInput(p, platform, persona), lengthPrefixed("salt", string(p.ID[:]), platform, string([]byte{byte(persona)}), p.Label))
+	macs, err := s.Keys.MAC(ctx, PurposePseudonym, nameInput(p, platform, persona), seedInput(p, platform, persona))
 	if err != nil {
 		return "", [32]byte{}, err
 	}
-	name, err := token.NewPseudonym(macs[0][:16])
+	name, err := token.NewPseudonym(macs[0][:nameLen])
 	if err != nil {
 		return "", [32]byte{}, err
 	}
-	seed, record := [32]byte(macs[1]), seal.Reference(p.Label, p.Digest)
-	a := Assignment{
-		Pseudonym:  name,
-		Platform:   platform,
-		Commitment: token.Commit(name, record, seed),
-		Day:        day(s.Now()),
-	}
-	var n [1]byte
-	rand.Read(n[:]) // never fails (crypto/rand)
-	commitment := token.Commit(name, record, seal.Salt(seed, s.Now(), n[0]))
 	// A session on another device outlives the record: no pen name without one.
 	if asked, err := s.Store.Asked(ctx, p.Label); err != nil || asked {
 		if err == nil {
@@ -436,19 +429,11 @@ func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string, perso
 		}
 		return "", [32]byte{}, err
 	}
-	// All but the first sign-in end here: one call for the MACs, two look-ups.
 	have, err := s.Store.Assigned(ctx, []token.Pseudonym{name})
 	if err != nil {
 		return "", [32]byte{}, err
 	}
-	if slices.ContainsFunc(have, func(n PenName) bool { return n.Commitment == a.Commitment }) {
-		return name, commitment, nil
-	}
-	if a.Link, err = s.Keys.WrapLink(ctx, string(name), slices.Concat(seed[:], p.Digest[:], []byte(p.Label))); err != nil {
-		return "", [32]byte{}, err
-	}
-	_, err = s.Store.Assign(ctx, a)
-	return name, commitment, err
+	return s.assign(ctx, p, platform, name, [seedLen]byte(macs[1]), have)
 }
 
 // Handle returns the short name of a pen name at its platform, reserved for ever: also if
@@ -498,6 +483,11 @@ const personasAtOnce = 2
 // session and the key service together. Where there is none of a number there is none of a
 // higher one.
 func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]PenName, error) {
+	return s.penNames(ctx, p, platforms, s.Store.Assigned)
+}
+
+// penNames is PenNames with what says which of some pen names exist.
+func (s *Issuer) penNames(ctx context.Context, p Person, platforms []string, assigned func(context.Context, []token.Pseudonym) ([]PenName, error)) ([]PenName, error) {
 	found, open := make([][]PenName, len(platforms)), make([]int, len(platforms))
 	for i := range platforms {
 		open[i] = i
@@ -507,7 +497,7 @@ func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]
 		if err != nil {
 			return nil, err
 		}
-		have, err := s.Store.Assigned(ctx, candidates)
+		have, err := assigned(ctx, candidates)
 		if err != nil {
 			return nil, err
 		}
@@ -520,12 +510,7 @@ func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]
 			at := of[n.Pseudonym]
 			names := &found[open[at/personasAtOnce]]
 			n.Persona = first + at%personasAtOnce
-			switch last := len(*names) - 1; {
-			case last < 0 || (*names)[last].Pseudonym != n.Pseudonym:
-				*names = append(*names, n)
-			case n.Since.Before((*names)[last].Since):
-				(*names)[last] = n
-			}
+			*names = earliest(*names, n)
 		}
 		for _, i := range open {
 			if len(found[i]) == first+personasAtOnce {
@@ -552,7 +537,7 @@ func (s *Issuer) derive(ctx context.Context, p Person, platforms []string, at []
 	}
 	names := make([]token.Pseudonym, len(macs))
 	for i, m := range macs {
-		if names[i], err = token.NewPseudonym(m[:16]); err != nil {
+		if names[i], err = token.NewPseudonym(m[:nameLen]); err != nil {
 			return nil, err
 		}
 	}
@@ -561,6 +546,10 @@ func (s *Issuer) derive(ctx context.Context, p Person, platforms []string, at []
 
 func nameInput(p Person, platform string, persona int) []byte {
 	return lengthPrefixed(string(p.ID[:]), platform, string([]byte{byte(persona)}))
+}
+
+func seedInput(p Person, platform string, persona int) []byte {
+	return lengthPrefixed("salt", string(p.ID[:]), platform, string([]byte{byte(persona)}), p.Label)
 }
 
 // lengthPrefixed joins parts so that no two lists of parts give the same bytes.

@@ -66,6 +66,11 @@ func (s *Issuer) Notes(ctx context.Context, p Person, names []PenName) error {
 	if err != nil {
 		return err
 	}
+	return s.addNotes(ctx, p, names, noted)
+}
+
+// addNotes adds what is noted of p's pen names, in their order.
+func (s *Issuer) addNotes(ctx context.Context, p Person, names []PenName, noted []map[NoteKind][]byte) (err error) {
 	var called []int
 	var inputs [][]byte
 	for i, of := range noted {
@@ -137,7 +142,7 @@ func (s *Issuer) Call(ctx context.Context, p Person, n PenName, alias string) er
 }
 
 // Retire notes that a pen name with its notes is never to be used again, and ends its
-// sign-ins. A sign-in that comes between the two asks [Issuer.InUse] last.
+// sign-ins. A sign-in that comes between the two asks [Issuer.Confirm] last.
 func (s *Issuer) Retire(ctx context.Context, n PenName, end End) error {
 	if n.Retired.IsZero() {
 		today := day(s.Now())
@@ -146,19 +151,6 @@ func (s *Issuer) Retire(ctx context.Context, n PenName, end End) error {
 		}
 	}
 	return end(ctx, n.Pseudonym)
-}
-
-// InUse is [ErrPersonaUnknown] for a pen name that is retired, and [ErrSuspended] for one that
-// is suspended at that platform.
-func (s *Issuer) InUse(ctx context.Context, name token.Pseudonym, platform string) error {
-	noted, err := s.Store.Noted(ctx, name)
-	if err == nil && noted[0][NoteRetired] != nil {
-		err = ErrPersonaUnknown
-	}
-	if err == nil {
-		err = s.SuspendedAt(ctx, name, platform)
-	}
-	return err
 }
 
 // Ban notes whether the platform that has a pen name reports a ban of it. Of one that it

@@ -105,10 +105,10 @@ func TestRetiredTakesAPlaceUntilItIsFree(t *testing.T) {
 	retire(before[1])
 	now = now.AddDate(0, 0, 10)
 	retire(before[1]) // by a page that was open
-	if err := s.InUse(t.Context(), before[1].Pseudonym, "town-square"); !errors.Is(err, issue.ErrPersonaUnknown) {
+	if err := s.Confirm(t.Context(), issue.Person{}, issue.Session{}, before[1].Pseudonym, "town-square"); !errors.Is(err, issue.ErrPersonaUnknown) {
 		t.Error(err)
 	}
-	if err := s.InUse(t.Context(), before[0].Pseudonym, "town-square"); err != nil {
+	if err := s.Confirm(t.Context(), issue.Person{}, issue.Session{}, before[0].Pseudonym, "town-square"); err != nil {
 		t.Error(err)
 	}
 	for _, c := range []struct {

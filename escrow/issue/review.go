@@ -106,7 +106,7 @@ func (s *Issuer) held(ctx context.Context, id identity.Identity, m macs, why *re
 }
 
 func (s *Issuer) hold(ctx context.Context, id identity.Identity, m macs, mark []byte, known []Known) (Review, error) {
-	whose, err := s.whose(ctx, known[0].ID)
+	whose, err := s.Whose(ctx, known[0].ID)
 	if err != nil {
 		return Review{}, err
 	}
@@ -144,7 +144,7 @@ func (s *Issuer) admit(ctx context.Context, id identity.Identity, m macs, mark [
 	a := Admission{Mark: mark, Nobody: make([]byte, 32)}
 	rand.Read(a.Nobody) // never fails (crypto/rand)
 	for _, k := range known {
-		whose, err := s.whose(ctx, k.ID)
+		whose, err := s.Whose(ctx, k.ID)
 		if err != nil {
 			return Person{}, false, err
 		}
@@ -172,7 +172,7 @@ func (s *Issuer) admit(ctx context.Context, id identity.Identity, m macs, mark [
 // Acceptances returns the acceptances that wait for p's objection: by each somebody
 // would be recognised as p who came by another card or provider.
 func (s *Issuer) Acceptances(ctx context.Context, p Person) ([]Review, error) {
-	whose, err := s.whose(ctx, p.ID)
+	whose, err := s.Whose(ctx, p.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -182,15 +182,15 @@ func (s *Issuer) Acceptances(ctx context.Context, p Person) ([]Review, error) {
 // Object is p's objection to an acceptance, which ends it. It is ErrTooLate if there is
 // none that waits.
 func (s *Issuer) Object(ctx context.Context, p Person, reference string) error {
-	whose, err := s.whose(ctx, p.ID)
+	whose, err := s.Whose(ctx, p.ID)
 	if err != nil {
 		return err
 	}
 	return s.Store.Object(ctx, whose, reference)
 }
 
-// whose names a person where their id must not stand.
-func (s *Issuer) whose(ctx context.Context, id [16]byte) ([]byte, error) {
+// Whose names a person, by their id, where that must not stand. It is the same for life.
+func (s *Issuer) Whose(ctx context.Context, id [16]byte) ([]byte, error) {
 	return s.mac(ctx, "whose", string(id[:]))
 }
 

@@ -15,7 +15,7 @@ import (
 // side does not call, leaves a row for each when it is authorised; this side reads them:
 //
 //	sign-in    a page says so, and the platform hears access_denied
-//	InUse      once more when the grant is stored, so that a sign-in that was under way
+//	Confirm    once more when the grant is stored, so that a sign-in that was under way
 //	           either finds the order or is found by the next
 //	Suspend    a job: what is signed in there ends, and the platform is told, once
 //
@@ -47,8 +47,15 @@ const suspendedToldFor = 7
 // may be told of each.
 func (s *Issuer) Suspensions(ctx context.Context, names []PenName) error {
 	all, err := s.Store.Suspensions(ctx, s.Now(), Pseudonyms(names)...)
-	if err != nil || len(all) == 0 {
+	if err != nil {
 		return err
+	}
+	return s.addSuspensions(ctx, names, all)
+}
+
+func (s *Issuer) addSuspensions(ctx context.Context, names []PenName, all []Suspension) error {
+	if len(all) == 0 {
+		return nil
 	}
 	notices, err := s.Store.Notices(ctx, Pseudonyms(names))
 	for _, one := range all {
@@ -80,10 +87,18 @@ func (n PenName) At(platform string) (orders []Suspension) {
 // SuspendedAt is [ErrSuspended] for a pen name that is suspended at a platform.
 func (s *Issuer) SuspendedAt(ctx context.Context, name token.Pseudonym, platform string) error {
 	all, err := s.Store.Suspensions(ctx, s.Now(), name)
-	if err == nil && slices.ContainsFunc(all, func(one Suspension) bool { return one.Platform == platform }) {
-		err = ErrSuspended
+	if err != nil {
+		return err
 	}
-	return err
+	return suspended(all, platform)
+}
+
+// suspended is [ErrSuspended] if one of the orders about a pen name is for that platform.
+func suspended(all []Suspension, platform string) error {
+	if slices.ContainsFunc(all, func(one Suspension) bool { return one.Platform == platform }) {
+		return ErrSuspended
+	}
+	return nil
 }
 
 // Suspend carries out what came into force by a leaf behind after: end is called for each

@@ -101,10 +101,11 @@ type answer struct {
 	FormPost                  bool
 }
 
-// saveAnswer ends a sign-in in the platform's favour: of concurrent requests one does.
-func (m manager) saveAnswer(ctx context.Context, as *goidc.AuthnSession, row Row) error {
+// answer makes the row of a sign-in that ends in the platform's favour. It is stored with the
+// grant, which the library makes next: see saveAnswer.
+func (m manager) answer(ctx context.Context, as *goidc.AuthnSession, row Row) error {
 	x := exchangeOf(ctx)
-	x.code = random()
+	x.code, row.Version = random(), x.version // held is the grant's by now
 	text, err := json.Marshal(answer{as.ClientID, as.Scopes, as.Subject, as.RedirectURI, x.code, as.State, x.formPost != ""})
 	if err != nil {
 		return err
@@ -113,11 +114,18 @@ func (m manager) saveAnswer(ctx context.Context, as *goidc.AuthnSession, row Row
 	if err != nil {
 		return err
 	}
-	if row.Body, err = json.Marshal(sessionBody{Answer: sealed}); err != nil {
-		return err
-	}
+	row.Body, err = json.Marshal(sessionBody{Answer: sealed})
+	x.session = row
+	return err
+}
+
+// saveAnswer ends a sign-in with its grant: of concurrent requests one does.
+func (m manager) saveAnswer(ctx context.Context, grant Row) error {
+	x := exchangeOf(ctx)
+	row := x.session
 	for {
-		if err = m.put(ctx, row); !errors.Is(err, ErrStale) {
+		err := m.store(ctx, func() error { return m.p.store.Answer(ctx, row, grant) })
+		if !errors.Is(err, ErrStale) {
 			return err
 		}
 		// Another tab looked at the page meanwhile, or answered.

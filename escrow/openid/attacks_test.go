@@ -925,17 +925,22 @@ type crowded struct {
 	lists int
 }
 
-func (c *crowded) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (bool, error) {
-	if list < c.lists {
-		return false, nil
+func (c *crowded) Put(ctx context.Context, row openid.Row) error {
+	if slices.ContainsFunc(row.Entries, func(e openid.Entry) bool { return e.List < c.lists }) {
+		return openid.ErrTaken
 	}
-	return c.Store.Allocate(ctx, list, index, grant, expires)
+	return c.Store.Put(ctx, row)
 }
 
 // full is a store without a free status entry.
 type full struct{ openid.Store }
 
-func (full) Allocate(context.Context, int, int, [32]byte, time.Time) (bool, error) { return false, nil }
+func (f full) Put(ctx context.Context, row openid.Row) error {
+	if len(row.Entries) > 0 {
+		return openid.ErrTaken
+	}
+	return f.Store.Put(ctx, row)
+}
 
 func TestN03StatusIndexesAreScattered(t *testing.T) {
 	r := newRig(t)

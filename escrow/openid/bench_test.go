@@ -90,11 +90,13 @@ func BenchmarkSignInsSustained(b *testing.B) {
 // halfTaken is a store in which every other entry of the lists is taken.
 type halfTaken struct{ openid.Store }
 
-func (h halfTaken) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (bool, error) {
-	if rand.IntN(2) == 0 {
-		return false, nil
+func (h halfTaken) Put(ctx context.Context, row openid.Row) error {
+	for range row.Entries {
+		if rand.IntN(2) == 0 {
+			return openid.ErrTaken
+		}
 	}
-	return h.Store.Allocate(ctx, list, index, grant, expires)
+	return h.Store.Put(ctx, row)
 }
 
 // BenchmarkIntrospect is one introspection by the platform that the token was issued to.

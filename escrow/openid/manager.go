@@ -93,7 +93,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	row := Row{Kind: KindSession, ID: hashOf("session", as.ID), Version: h.version, Expires: hour(expires)}
 	switch as.Status {
 	case goidc.StatusSuccess:
-		return m.saveAnswer(ctx, as, row)
+		return m.answer(ctx, as, row)
 	case goidc.StatusFailure:
 		row.Ended = true
 		if err := m.put(ctx, row); !errors.Is(err, ErrStale) {
@@ -143,8 +143,9 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 		},
 		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived, resource: b.Resource}},
 	}
-	if b.FormPost {
-		exchangeOf(ctx).formPost = b.RedirectURI
+	x := exchangeOf(ctx)
+	if x.version = row.Version; b.FormPost {
+		x.formPost = b.RedirectURI
 	}
 	if b.Hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: b.Hint}
@@ -236,12 +237,6 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		if err != nil {
 			return err
 		}
-		if h.id, err = m.p.lists.allocate(ctx, id); err == nil {
-			h.access, err = m.p.lists.allocate(ctx, id)
-		}
-		if err != nil {
-			return outage(ctx, err)
-		}
 		row.Expires = hour(now.Add(tokenLifetime + time.Hour))
 		if b.SID != "" { // the platform's session can be as long as a refresh token's life
 			row.Expires = hour(b.refreshUntil())
@@ -261,7 +256,15 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		return err
 	}
 	row.Body = body
-	err = m.put(ctx, row)
+	if h.version == 0 {
+		return m.saveNew(ctx, row, h.subject.Confirm)
+	}
+	var pair [2]status
+	pair, err = m.p.lists.allocate(func(entries []Entry) error {
+		row.Entries = entries
+		return m.put(ctx, row)
+	})
+	h.id, h.access = pair[0], pair[1]
 	if x := exchangeOf(ctx); errors.Is(err, ErrStale) && x.mayAgain && x.successor == "" {
 		x.again = true // the same client was faster: it is asked again what it gets, see api
 		return errInvalidGrant
@@ -275,15 +278,23 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		}
 		return errInvalidGrant
 	}
-	if err != nil || h.version != 0 || h.subject.Confirm == nil {
+	if errors.Is(err, ErrUnavailable) { // no entry is free
+		return outage(ctx, err)
+	}
+	return err
+}
+
+// saveNew stores a new grant with the answer to the sign-in that it is of.
+func (m manager) saveNew(ctx context.Context, row Row, confirm func(context.Context) error) error {
+	if err := m.saveAnswer(ctx, row); err != nil || confirm == nil {
 		return err
 	}
 	// Whoever was erased since the page asked finds this grant, or is found here.
-	err = h.subject.Confirm(ctx)
+	err := confirm(ctx)
 	if err == nil {
 		return nil
 	}
-	ended := m.end(ctx, id)
+	ended := m.end(ctx, row.ID)
 	if e := refusal.Of(err); e != nil && e.Kind != refusal.Unavailable && ended == nil {
 		exchangeOf(ctx).unconfirmed = e
 	}
@@ -583,6 +594,10 @@ func (m manager) consumeJTI(ctx context.Context, jti string) error {
 // store that failed in this request is not asked again: it may be frozen, and whoever
 // asks would wait twice.
 func (m manager) put(ctx context.Context, row Row) error {
+	return m.store(ctx, func() error { return m.p.store.Put(ctx, row) })
+}
+
+func (m manager) store(ctx context.Context, put func() error) error {
 	x := exchangeOf(ctx)
 	if x.down { // the person was shown why, and asks again: what was stored before stands
 		return nil
@@ -590,8 +605,8 @@ func (m manager) put(ctx context.Context, row Row) error {
 	if x.outage != nil {
 		return x.outage
 	}
-	err := m.p.store.Put(ctx, row)
-	if err != nil && !errors.Is(err, ErrStale) {
+	err := put()
+	if err != nil && !errors.Is(err, ErrStale) && !errors.Is(err, ErrTaken) {
 		return outage(ctx, err)
 	}
 	return err

@@ -95,6 +95,8 @@ type exchange struct {
 	resource     string            // the platform that the access token is to be for, if the request names one
 	proof        *token.DPoPProof  // verified, not yet checked for replay
 	code         string            // the new authorization code
+	version      int64             // of the row of the session, as it was read
+	session      Row               // with the answer, to be stored with the grant
 	family       string            // of the refresh token that was presented
 	hint         string            // the subject of an id_token_hint
 	formPost     string            // the redirect URI, if the answer is to be posted there: response_mode

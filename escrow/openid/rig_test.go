@@ -541,16 +541,16 @@ func (f *flaky) Use(ctx context.Context, k [32]byte, at time.Time) (bool, error)
 	return first, err
 }
 
-func (f *flaky) Allocate(ctx context.Context, list, index int, grant [32]byte, at time.Time) (bool, error) {
+func (f *flaky) Answer(ctx context.Context, session, grant openid.Row) error {
 	fail, late := f.fails()
 	if fail && !late {
-		return false, errDown
+		return errDown
 	}
-	ok, err := f.Store.Allocate(ctx, list, index, grant, at)
+	err := f.Store.Answer(ctx, session, grant)
 	if fail {
-		return false, errDown
+		return errDown
 	}
-	return ok, err
+	return err
 }
 
 func (f *flaky) Revoked(ctx context.Context, now time.Time) (map[int][]int, error) {

@@ -2,8 +2,7 @@ package openid
 
 import (
 	"context"
-	"crypto/rand"
-	"math/big"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,39 +21,39 @@ const (
 	statusFresh    = 5 * time.Second // how long one node may serve a list that another node has outdated
 	statusExpiry   = time.Hour
 	statusLists    = 64 // at most: 3,000 sign-ins a second, each with two entries for an hour and a half
-	statusMisses   = 3  // in a row: then half of the entries are taken, and one list more is used
+	statusMisses   = 6  // of two entries, in a row: then half of them are taken, and one list more is used
 	statusAttempts = statusLists * statusMisses
 )
 
 // status is an entry that was allocated to one token.
 type status struct{ list, index int }
 
-// allocate picks a random free entry of the lists in use, so that neither order nor neighbourhood of
-// two entries says anything about the time or the person (attack N03).
+// allocate has put store two random entries of the lists in use, until both are free. Neither order
+// nor neighbourhood of two entries says anything about the time or the person (attack N03).
 //
 // draft-ietf-oauth-status-list, 13.2: "double allocation" must not happen: the
-// store refuses it, and without an entry nothing is issued.
-func (l *lists) allocate(ctx context.Context, grant [32]byte) (status, error) {
+// store refuses it, and without entries nothing is issued.
+func (l *lists) allocate(put func(entries []Entry) error) (pair [2]status, err error) {
 	expires := hour(l.now().Add(tokenLifetime + leeway))
 	for attempt := range statusAttempts {
 		used := l.used.Load() + 1
 		if attempt%statusMisses == statusMisses-1 && used < statusLists {
 			l.used.CompareAndSwap(used-1, used)
 		}
-		n, err := rand.Int(rand.Reader, big.NewInt(int64(used)*statusEntries))
-		if err != nil {
-			return status{}, err
+		var entries []Entry
+		for i := range pair {
+			n := below(int64(used) * statusEntries)
+			pair[i] = status{int(n / statusEntries), int(n % statusEntries)}
+			entries = append(entries, Entry{pair[i].list, pair[i].index, expires})
 		}
-		s := status{int(n.Int64() / statusEntries), int(n.Int64() % statusEntries)}
-		ok, err := l.store.Allocate(ctx, s.list, s.index, grant, expires)
-		if err != nil {
-			return status{}, err
+		if pair[0] == pair[1] {
+			continue
 		}
-		if ok {
-			return s, nil
+		if err := put(entries); !errors.Is(err, ErrTaken) {
+			return pair, err
 		}
 	}
-	return status{}, ErrUnavailable
+	return pair, ErrUnavailable
 }
 
 // claim returns the status claim of a token (draft-ietf-oauth-status-list, 6.1).

@@ -35,12 +35,21 @@ type Row struct {
 	Ended   bool            // answered, used up or revoked; no Put ever takes this back
 	Tell    bool            // of a grant: its platform is to be told when it ends
 	Ends    time.Time       // UTC, of a grant: see Store.EndAt; zero if nobody asked. Put does not store it
+	Entries []Entry         // of a grant: entries of status lists that Put gives to it; Get does not return them
+}
+
+// Entry is one of a status list, for one token.
+type Entry struct {
+	List, Index int
+	Expires     time.Time // UTC, on the full hour: until then or longer it is taken
 }
 
 // Refusals of a [Store].
 var (
 	// ErrNotFound: there is no such row, or it has expired.
 	ErrNotFound = refusal.New(refusal.NotFound, "openid.not_found", "This sign-in is not known here or has expired: start again from the platform.")
+	// ErrTaken: an entry of a status list is another token's.
+	ErrTaken = refusal.New(refusal.Conflict, "openid.taken", "This place in the status list is taken: another one is looked for.")
 	// ErrStale: somebody else wrote or ended the row first, and this caller lost.
 	ErrStale = refusal.New(refusal.Conflict, "openid.stale", "This was answered or used already: start again from the platform.")
 )
@@ -61,7 +70,14 @@ type Store interface {
 	//	Version 0    inserts (the stored version becomes 1), or ErrStale if there is one.
 	//	Version n    replaces body, Tell and expiry if the stored version is n and the
 	//	             row has not ended (the stored version becomes n+1), else ErrStale.
+	//
+	// Of a row with Entries it is ErrTaken, and nothing is stored, if one of them is taken,
+	// even by the same grant: "double allocation" is refused here.
 	Put(ctx context.Context, row Row) error
+
+	// Answer is Put of a session and of the new grant that it leads to: both are stored, or
+	// neither.
+	Answer(ctx context.Context, session, grant Row) error
 
 	// Get returns a row as it was stored last, ended or not, or ErrNotFound. It
 	// reads from the primary, never from a replica.
@@ -92,11 +108,6 @@ type Store interface {
 	// Use makes proofs and client assertions single-use, also across restarts. It
 	// stores no time finer than the full hour: round up.
 	token.ReplayGuard
-
-	// Allocate gives the status list entry (list, index) to a grant until
-	// expires (a full hour, UTC) or longer, and reports false if it is taken,
-	// even by the same grant: "double allocation" is refused here.
-	Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error)
 
 	// Revoked returns of each list, in ascending order, the indexes whose grant has
 	// Ended, but for those that have expired. Ends shows in no list. It costs by what

@@ -140,6 +140,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 	all := w.ofPeople()
 	maps.Copy(all, w.ofSessions())
 	maps.Copy(all, w.ofSignIns())
+	maps.Copy(all, w.ofGrants())
 	maps.Copy(all, w.ofLeaving())
 	maps.Copy(all, w.ofCases())
 	maps.Copy(all, w.ofOrders())
@@ -288,12 +289,13 @@ func (w allWrites) ofPeople() map[string]func() write {
 	}
 }
 
+func freshGrant() openid.Row {
+	return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
+}
+
 // ofSignIns are the writes of the OpenID provider.
 func (w allWrites) ofSignIns() map[string]func() write {
-	t, s, ctx, must, put := w.T, w.s, context.Background(), w.must, w.put
-	fresh := func() openid.Row {
-		return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
-	}
+	t, s, ctx, must, put, fresh := w.T, w.s, context.Background(), w.must, w.put, freshGrant
 	stored := func() openid.Row {
 		row := fresh()
 		must(s.Put(ctx, row))
@@ -371,19 +373,41 @@ func (w allWrites) ofSignIns() map[string]func() write {
 				},
 			}
 		},
-		"Allocate": func() write {
-			list, grant := int(random(1)[0])<<16|int(random(1)[0])<<8|int(random(1)[0]), [32]byte(random(32))
+	}
+}
+
+// ofGrants are those writes that store a grant with what belongs to it.
+func (w allWrites) ofGrants() map[string]func() write {
+	s, ctx, must, fresh := w.s, context.Background(), w.must, freshGrant
+	return map[string]func() write{
+		"Put/entries": func() write {
+			n, grant := int(random(1)[0])<<16|int(random(1)[0])<<8|int(random(1)[0]), fresh()
+			must(s.Put(ctx, grant))
+			grant.Version, grant.Entries = 1, []openid.Entry{{List: n, Index: 1, Expires: day}, {List: n, Index: 2, Expires: day}}
 			return write{
-				try: func(ctx context.Context) error {
-					if ok, err := s.Allocate(ctx, list, 1, grant, day); err != nil || !ok {
-						return errors.Join(err, errors.New("was taken"))
-					}
-					return nil
-				},
+				try: func(ctx context.Context) error { return s.Put(ctx, grant) },
 				once: func(t *testing.T) {
-					ok, err := s.Allocate(ctx, list, 1, [32]byte(random(32)), day)
+					other := fresh()
+					other.Entries = grant.Entries[1:]
+					if err := s.Put(ctx, other); !errors.Is(err, openid.ErrTaken) {
+						t.Errorf("given again: %v", err)
+					}
+				},
+			}
+		},
+		"Answer": func() write {
+			session, grant := fresh(), fresh()
+			session.Kind = openid.KindSession
+			must(s.Put(ctx, session))
+			session.Version, session.Body = 1, []byte(`{"answer":1}`)
+			return write{
+				try: func(ctx context.Context) error { return s.Answer(ctx, session, grant) },
+				once: func(t *testing.T) {
+					stored, err := s.Get(ctx, session.Kind, session.ID)
 					must(err)
-					is(t, "given again", ok, false)
+					is(t, "answered", string(stored.Body), string(session.Body))
+					_, err = s.Get(ctx, grant.Kind, grant.ID)
+					must(err)
 				},
 			}
 		},
@@ -737,12 +761,12 @@ func TestF40AwayAndBack(t *testing.T) {
 // was stored, rightly says that it was done before.
 func told(name string, err error) bool {
 	switch name {
-	case "Put/insert", "Put/replace", "Put/end":
+	case "Put/insert", "Put/replace", "Put/end", "Put/entries", "Answer":
 		return errors.Is(err, openid.ErrStale)
 	case "Apply", "Apply/quorum", "Suspend", "Lapse":
 		return errors.Is(err, errDecided)
 	}
-	return slices.Contains([]string{"Use", "Allocate"}, name)
+	return name == "Use"
 }
 
 // F08: a request that is cancelled while it commits is committed, or is not;

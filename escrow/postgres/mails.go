@@ -69,7 +69,7 @@ func (k rowKey) unlockMail(id, hidden []byte) (m hiddenMail, err error) {
 
 // pledge puts the duties of a change into the outbox.
 func pledge(ctx context.Context, tx pgx.Tx, key rowKey, c disclose.Case, duties []disclose.Duty) error {
-	if bytes.Equal(key.name, newRowKey([32]byte{}).name) {
+	if key.none {
 		return nil // nobody ever signed in: there is no pen name, and nobody behind one
 	}
 	b := &pgx.Batch{}

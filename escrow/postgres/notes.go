@@ -17,6 +17,28 @@ func (k rowKey) notePlace(kind issue.NoteKind, name token.Pseudonym) []byte {
 	return k.handle("note", []byte(kind), []byte(name))[:16]
 }
 
+// noteKinds are in the order of notePlaces.
+var noteKinds = []issue.NoteKind{issue.NoteAlias, issue.NoteRetired, issue.NoteBanned}
+
+// notePlaces are the rows of all kinds of notes about names.
+func (k rowKey) notePlaces(names []token.Pseudonym) (places [][]byte) {
+	for _, name := range names {
+		for _, kind := range noteKinds {
+			places = append(places, k.notePlace(kind, name))
+		}
+	}
+	return places
+}
+
+// addNote adds what a note says, by its place among notePlaces.
+func addNote(noted []map[issue.NoteKind][]byte, at int, text []byte) {
+	of := &noted[at/len(noteKinds)]
+	if *of == nil {
+		*of = make(map[issue.NoteKind][]byte)
+	}
+	(*of)[noteKinds[at%len(noteKinds)]] = text
+}
+
 // Note implements [issue.Store].
 func (s *Issuing) Note(ctx context.Context, n issue.Note) error {
 	if len(n.Text) > noteBlock-4 {
@@ -35,13 +57,7 @@ func (s *Issuing) Note(ctx context.Context, n issue.Note) error {
 
 // Noted implements [issue.Store].
 func (s *Issuing) Noted(ctx context.Context, names ...token.Pseudonym) (noted []map[issue.NoteKind][]byte, err error) {
-	kinds := []issue.NoteKind{issue.NoteAlias, issue.NoteRetired, issue.NoteBanned}
-	var places [][]byte
-	for _, name := range names {
-		for _, kind := range kinds {
-			places = append(places, s.rows.notePlace(kind, name))
-		}
-	}
+	places := s.rows.notePlaces(names)
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		noted = make([]map[issue.NoteKind][]byte, len(names))
 		rows, err := c.Query(ctx, `SELECT asked.n - 1, note.hidden FROM unnest($1::bytea[]) WITH ORDINALITY asked (place, n) JOIN notes note USING (place)`, places)
@@ -52,11 +68,7 @@ func (s *Issuing) Noted(ctx context.Context, names ...token.Pseudonym) (noted []
 		var hidden []byte
 		_, err = pgx.ForEachRow(rows, []any{&at, &hidden}, func() error {
 			text, err := s.rows.unlock(places[at], hidden)
-			of := &noted[at/len(kinds)]
-			if *of == nil {
-				*of = make(map[issue.NoteKind][]byte)
-			}
-			(*of)[kinds[at%len(kinds)]] = text
+			addNote(noted, at, text)
 			return err
 		})
 		return err

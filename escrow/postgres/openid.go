@@ -10,11 +10,14 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/token"
 )
@@ -77,51 +80,122 @@ func (s *Issuing) logoutID(row []byte) []byte { return s.rows.handle("logout", r
 // row keeps a random number of the write, so that after a lost answer exactly
 // the writer who won is told so.
 func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
-	writer, id := nonce(), s.rowID(row.Kind, row.ID)
+	w, err := s.write(row)
+	if err != nil {
+		return err
+	}
+	if len(row.Entries) == 0 {
+		return s.put(ctx, row, w.sql, w)
+	}
+	var slots, places [][]byte
+	var expires []time.Time
+	for _, e := range row.Entries {
+		slot, place := s.slot(e.List, e.Index)
+		slots, places, expires = append(slots, slot), append(places, place), append(expires, e.Expires.UTC())
+	}
+	asked := w.arg(slots) + `::bytea[]`
+	return s.put(ctx, row, `WITH r AS (`+w.unless(`EXISTS (SELECT FROM openid_entries WHERE slot = ANY (`+asked+`))`)+` RETURNING id)
+		INSERT INTO openid_entries (slot, place, grant_id, expires)
+		SELECT e.slot, e.place, r.id, e.expires FROM r, unnest(`+asked+`, `+w.arg(places)+`::bytea[], `+w.arg(expires)+`::timestamptz[]) e (slot, place, expires)`, w)
+}
+
+// Answer implements [openid.Store].
+func (s *Issuing) Answer(ctx context.Context, session, grant openid.Row) error {
+	w, err := s.write(session)
+	if err != nil {
+		return err
+	}
+	id := s.rowID(grant.Kind, grant.ID)
+	body, err := s.lockBody(id, held{Holder: grant.Holder, Body: grant.Body, Tell: grant.Tell})
+	if err != nil {
+		return err
+	}
+	return s.put(ctx, session, `WITH r AS (`+w.sql+` RETURNING 1)
+		INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer, holder)
+		SELECT '`+string(openid.KindGrant)+`', `+w.arg(id)+`, 1, `+w.arg(body)+`, `+w.arg(grant.Expires.UTC())+`, false, `+w.arg(nonce())+`, `+w.arg(s.holderTag(grant.Holder))+` FROM r`, w)
+}
+
+// rowWrite is the statement that writes one row under its guard.
+type rowWrite struct {
+	sql    string
+	args   []any // the first are kind and id, the fifth the writer
+	insert bool
+}
+
+// arg adds an argument and returns its place.
+func (w *rowWrite) arg(v any) string {
+	w.args = append(w.args, v)
+	return "$" + strconv.Itoa(len(w.args))
+}
+
+// unless is the statement, which writes nothing if something is so.
+func (w *rowWrite) unless(so string) string {
+	if w.insert {
+		return strings.Replace(w.sql, " ON CONFLICT", ` WHERE NOT `+so+` ON CONFLICT`, 1)
+	}
+	return w.sql + ` AND NOT ` + so
+}
+
+func (s *Issuing) write(row openid.Row) (*rowWrite, error) {
+	id := s.rowID(row.Kind, row.ID)
 	body := []byte{}
 	if !row.Ended {
 		var err error
 		if body, err = s.lockBody(id, held{Holder: row.Holder, Body: row.Body, Tell: row.Tell}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	args := []any{string(row.Kind), id, body, row.Expires.UTC(), writer}
-	sql := `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer, holder)
-		VALUES ($1, $2, 1, $3, $4, false, $5, $6) ON CONFLICT DO NOTHING`
+	w := &rowWrite{args: []any{string(row.Kind), id, body, row.Expires.UTC(), nonce()}}
 	switch {
 	case row.Ended:
-		sql = `INSERT INTO openid_rows AS r (kind, id, version, body, expires, ended, writer)
+		w.sql = `INSERT INTO openid_rows AS r (kind, id, version, body, expires, ended, writer)
 			VALUES ($1, $2, 1, $3, $4, true, $5)
 			ON CONFLICT (id, kind) DO UPDATE SET version = r.version + 1, body = '', holder = '', ended = true, writer = excluded.writer
 			WHERE NOT r.ended`
+		return w, nil
 	case row.Version != 0:
-		sql = `UPDATE openid_rows SET version = version + 1, body = $3, expires = $4, writer = $5
-			WHERE kind = $1 AND id = $2 AND version = $6 AND NOT ended`
-		args = append(args, row.Version)
-	case row.Kind != openid.KindGrant:
-		args = append(args, "")
-	default:
-		args = append(args, s.holderTag(row.Holder))
+		w.sql = `UPDATE openid_rows SET version = version + 1, body = $3, expires = $4, writer = $5
+			WHERE kind = $1 AND id = $2 AND version = ` + w.arg(row.Version) + ` AND NOT ended`
+		return w, nil
 	}
+	tag := ""
+	if row.Kind == openid.KindGrant {
+		tag = s.holderTag(row.Holder)
+	}
+	w.insert = true
+	w.sql = `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer, holder)
+		SELECT $1::text, $2::bytea, 1, $3::bytea, $4::timestamptz, false, $5::bytea, ` + w.arg(tag) + `::text ON CONFLICT DO NOTHING`
+	return w, nil
+}
+
+// put runs a statement that writes a row, and with it what else depends on its guard.
+func (s *Issuing) put(ctx context.Context, row openid.Row, sql string, w *rowWrite) error {
+	writer := w.args[4].([]byte)
 	return s.settle(ctx, func(ctx context.Context, doubt bool) error {
-		n, err := s.exec(ctx, sql, args...)
-		if err != nil || n == 1 {
+		n, err := s.execTogether(ctx, statement{sql, w.args})
+		if constraint(err) == "openid_entries_pkey" { // somebody took one at the same time
+			return openid.ErrTaken
+		}
+		if err != nil || n > 0 || !doubt && len(row.Entries) == 0 {
+			if err == nil && n == 0 {
+				err = openid.ErrStale
+			}
 			return err
 		}
-		if doubt {
-			var version int64
-			var last []byte
-			err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-				return c.QueryRow(ctx, `SELECT version, writer FROM openid_rows WHERE kind = $1 AND id = $2`, args[0], args[1]).Scan(&version, &last)
-			})
-			switch {
-			case err != nil && !errors.Is(err, pgx.ErrNoRows):
-				return err
-			case string(last) == string(writer):
-				return nil
-			case !row.Ended && version > row.Version+1:
-				return ErrUnknown // somebody wrote after whoever won
-			}
+		var version int64
+		var last []byte
+		err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			return c.QueryRow(ctx, `SELECT version, writer FROM openid_rows WHERE kind = $1 AND id = $2`, w.args[0], w.args[1]).Scan(&version, &last)
+		})
+		switch {
+		case err != nil && !errors.Is(err, pgx.ErrNoRows):
+			return err
+		case doubt && string(last) == string(writer):
+			return nil
+		case doubt && !row.Ended && version > row.Version+1:
+			return ErrUnknown // somebody wrote after whoever won
+		case len(row.Entries) > 0 && version == row.Version: // so that is not why
+			return openid.ErrTaken
 		}
 		return openid.ErrStale
 	})
@@ -131,20 +205,15 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 // comes after a Put, whose COMMIT covers the read; a handle that finds a row was
 // given out after the row was confirmed; and a row that has ended refuses.
 func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
-	row, at := openid.Row{Kind: kind, ID: id}, s.rowID(kind, id)
-	var body, left []byte
-	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `
-			SELECT version, body, expires, ended, (SELECT body FROM openid_rows WHERE kind = 'left' AND id = $3)
-			FROM openid_rows WHERE kind = $1 AND id = $2`,
-			string(kind), at, s.leftID(at)).Scan(&row.Version, &body, &row.Expires, &row.Ended, &left)
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = openid.ErrNotFound
-	}
+	at := s.rowID(kind, id)
+	found, err := s.gets.Do(ctx, rowAt{string(kind), at, s.leftID(at)})
 	if err != nil {
-		return openid.Row{}, err
+		return openid.Row{}, refused(ctx, err)
 	}
+	if found[0] == nil {
+		return openid.Row{}, openid.ErrNotFound
+	}
+	row, body, left := openid.Row{Kind: kind, ID: id, Version: found[0].version, Expires: found[0].expires, Ended: found[0].ended}, found[0].body, found[0].left
 	row.Expires = row.Expires.UTC()
 	if row.Ended {
 		return row, nil
@@ -161,6 +230,49 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 		}
 	}
 	return row, nil
+}
+
+// rowAt is a row that is looked for, and the one that says when its grant ends.
+type rowAt struct {
+	kind     string
+	id, left []byte
+}
+
+// rowFound is a row as it is stored.
+type rowFound struct {
+	version    int64
+	body, left []byte
+	expires    time.Time
+	ended      bool
+}
+
+// getTogether reads the rows that are looked for at once, nil where there is none.
+func (s *Issuing) getTogether(ctx context.Context, all []rowAt) ([]coalesce.Result[*rowFound], error) {
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
+	kinds, ids, lefts := make([]string, len(all)), make([][]byte, len(all)), make([][]byte, len(all))
+	for i, at := range all {
+		kinds[i], ids[i], lefts[i] = at.kind, at.id, at.left
+	}
+	var results []coalesce.Result[*rowFound]
+	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		results = make([]coalesce.Result[*rowFound], len(all)) // the connection may have been lost
+		rows, err := c.Query(ctx, `
+			SELECT asked.place - 1, r.version, r.body, r.expires, r.ended, (SELECT body FROM openid_rows WHERE kind = 'left' AND id = asked.left_id)
+			FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY asked (kind, id, left_id, place) JOIN openid_rows r ON r.id = asked.id AND r.kind = asked.kind`,
+			kinds, ids, lefts)
+		if err != nil {
+			return err
+		}
+		var at int
+		var one rowFound
+		_, err = pgx.ForEachRow(rows, []any{&at, &one.version, &one.body, &one.expires, &one.ended, &one.left}, func() error {
+			results[at].Out = &rowFound{one.version, bytes.Clone(one.body), bytes.Clone(one.left), one.expires, one.ended}
+			return nil
+		})
+		return err
+	})
+	return results, err
 }
 
 // EndAll implements [openid.Store]. No two rows get the same writer, so that those which
@@ -455,23 +567,6 @@ func (s *Issuing) slot(list, index int) (slot, place []byte) {
 	text := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(list)), uint64(index))
 	slot = s.rows.handle("entry", text)
 	return slot, s.rows.lock(slot, text, 1)
-}
-
-// Allocate implements [openid.Store].
-func (s *Issuing) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error) {
-	slot, place := s.slot(list, index)
-	id := s.rowID(openid.KindGrant, grant)
-	err = s.settle(ctx, func(ctx context.Context, doubt bool) error {
-		n, err := s.exec(ctx, `INSERT INTO openid_entries (slot, place, grant_id, expires) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			slot, place, id, expires.UTC())
-		if ok = n == 1; err != nil || ok || !doubt {
-			return err
-		}
-		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-			return c.QueryRow(ctx, `SELECT grant_id = $2 FROM openid_entries WHERE slot = $1`, slot, id).Scan(&ok)
-		})
-	})
-	return ok && err == nil, err
 }
 
 // Revoked implements [openid.Store]. A grant that ended is fresh for two hours at least

@@ -117,6 +117,9 @@ type Options struct {
 	Commit     time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
 	ChecksOnly bool          // store nothing, read no row key: what needs it does not work
 
+	// Statement is told of each statement, for tests that count them; nil: nobody is.
+	Statement func(sql string)
+
 	// Dial replaces the network, for tests of what a broken one does.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -151,7 +154,9 @@ type Issuing struct {
 	rows       rowKey
 	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
-	lives      coalesce.Group[life, lifeFound]
+	standings  coalesce.Group[places, standing]
+	gets       coalesce.Group[rowAt, *rowFound]
+	writes     coalesce.Group[statement, int64] // of sign-ins: rows that each changed
 	courts     courtQueue
 	rests      int // restTimes
 }
@@ -186,8 +191,9 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		s.Close()
 		return nil, err
 	}
-	s.enrolments.Send, s.lookups.Send, s.lives.Send = s.enrolTogether, s.lookUp, s.areLive
-	s.lookups.Most, s.lives.Most = s.commit, s.commit
+	s.enrolments.Send, s.lookups.Send, s.standings.Send = s.enrolTogether, s.lookUp, s.stand
+	s.lookups.Most, s.standings.Most, s.gets.Most, s.writes.Most = s.commit, s.commit, s.commit, s.commit
+	s.gets.Send, s.writes.Send = s.getTogether, s.writeTogether
 	return s, nil
 }
 
@@ -233,7 +239,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	if cfg.MaxConns = o.MaxConns; o.MaxConns == 0 {
 		cfg.MaxConns = 16
 	}
-	c.Tracer = patience(cmp.Or(o.Answer, answerTime))
+	c.Tracer = patience{cmp.Or(o.Answer, answerTime), o.Statement}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return db{}, ErrDSN

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -34,16 +35,31 @@ type RowKey func(ctx context.Context, name, left string) (key [32]byte, leave st
 const rowsName = "rows"
 
 // rowKey is the key in use: one for handles, one for what is sealed.
-type rowKey struct{ name, seal []byte }
-
-func newRowKey(key [32]byte) rowKey {
-	return rowKey{mac(key[:], []byte("penname/row/name/v1")), mac(key[:], []byte("penname/row/seal/v1"))}
+type rowKey struct {
+	name, seal *macs
+	none       bool // it is of a database in which nobody ever signed in
 }
 
-func mac(key []byte, parts ...[]byte) []byte {
-	h := hmac.New(sha256.New, key)
+func newRowKey(key [32]byte) rowKey {
+	k := newMACs(key[:])
+	return rowKey{newMACs(k.of([]byte("penname/row/name/v1"))), newMACs(k.of([]byte("penname/row/seal/v1"))), key == [32]byte{}}
+}
+
+// macs makes HMAC-SHA-256 under one key, whose hashes are begun once: a page needs dozens.
+type macs struct{ begun sync.Pool }
+
+func newMACs(key []byte) *macs {
+	return &macs{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+func (m *macs) of(parts ...[]byte) []byte {
+	h, _ := m.begun.Get().(hash.Hash)
+	defer m.begun.Put(h)
+	h.Reset()
+	var length [4]byte
 	for _, part := range parts {
-		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
+		binary.BigEndian.PutUint32(length[:], uint32(len(part)))
+		h.Write(length[:])
 		h.Write(part)
 	}
 	return h.Sum(nil)
@@ -51,7 +67,7 @@ func mac(key []byte, parts ...[]byte) []byte {
 
 // handle is the 32 bytes by which a row is found: of no use to whom has not the key.
 func (k rowKey) handle(kind string, parts ...[]byte) []byte {
-	return mac(k.name, append([][]byte{[]byte(kind)}, parts...)...)
+	return k.name.of(append([][]byte{[]byte(kind)}, parts...)...)
 }
 
 // lock seals text for the row with that handle. Its length is a multiple of block,
@@ -75,7 +91,7 @@ func (k rowKey) unlock(handle, locked []byte) ([]byte, error) {
 // of is the cipher of one row: its random nonces do not run out, whatever the
 // number of rows (NIST SP 800-38D, 8.3).
 func (k rowKey) of(handle []byte) cipher.AEAD {
-	block, err := aes.NewCipher(mac(k.seal, handle))
+	block, err := aes.NewCipher(k.seal.of(handle))
 	if err != nil {
 		panic(err) // cannot be: the key has 32 bytes
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/openid/openidtest"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -85,7 +86,7 @@ func TestFoundP3RowsOfSignInsNameNobody(t *testing.T) {
 		if err := s.Put(ctx, row); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Allocate(ctx, 0, 777, row.ID, day); err != nil {
+		if _, err := openidtest.Allocate(ctx, s, 0, 777, row.ID, day); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Use(ctx, row.ID, day); err != nil {

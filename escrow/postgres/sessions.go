@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
 )
 
@@ -125,28 +124,36 @@ func (s *Issuing) numbered(ctx context.Context, place func(n int64) []byte, text
 	}
 }
 
-// eachNumbered calls do with each row of a day that numbered stored.
-func (s *Issuing) eachNumbered(ctx context.Context, place func(n int64) []byte, do func(at, hidden []byte) error) error {
-	for first := int64(0); ; first += sessionsAtOnce {
+// eachNumbered calls do with each row that numbered stored on some days, in their order.
+func (s *Issuing) eachNumbered(ctx context.Context, days []time.Time, place func(day time.Time, n int64) []byte, do func(day time.Time, at, hidden []byte) error) error {
+	for first := int64(0); len(days) > 0; first += sessionsAtOnce {
 		var handles [][]byte
-		for n := first; n < first+sessionsAtOnce; n++ {
-			handles = append(handles, place(n))
+		for _, day := range days {
+			for n := first; n < first+sessionsAtOnce; n++ {
+				handles = append(handles, place(day, n))
+			}
 		}
 		found, err := s.sessionsAt(ctx, handles)
 		if err != nil {
 			return err
 		}
+		var more []time.Time // days
 		for at, handle := range handles {
-			if hidden, ok := found[at]; ok {
-				if err := do(handle, hidden); err != nil {
-					return err
-				}
+			hidden, ok := found[at]
+			if !ok {
+				continue
+			}
+			day := days[at/sessionsAtOnce]
+			if err := do(day, handle, hidden); err != nil {
+				return err
+			}
+			if at%sessionsAtOnce == sessionsAtOnce-1 {
+				more = append(more, day)
 			}
 		}
-		if len(found) < len(handles) {
-			return nil
-		}
+		days = more
 	}
+	return nil
 }
 
 // withdrawnPlace is the row of the n-th time on a day that a person withdrew what they
@@ -163,8 +170,8 @@ func (s *Issuing) Withdraw(ctx context.Context, p issue.Person, platform string,
 
 // Withdrawn implements [issue.Store].
 func (s *Issuing) Withdrawn(ctx context.Context, p issue.Person, platform string, today time.Time) (last time.Time, err error) {
-	for _, day := range []time.Time{today.AddDate(0, 0, -1), today} {
-		if err := s.eachNumbered(ctx, func(n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) }, func(handle, hidden []byte) error {
+	err = s.eachNumbered(ctx, []time.Time{today.AddDate(0, 0, -1), today}, func(day time.Time, n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) },
+		func(_ time.Time, handle, hidden []byte) error {
 			b, err := s.rows.unlock(handle, hidden)
 			if err != nil || len(b) != 8 {
 				return ErrDamaged
@@ -173,25 +180,22 @@ func (s *Issuing) Withdrawn(ctx context.Context, p issue.Person, platform string
 				last = at
 			}
 			return nil
-		}); err != nil {
-			return time.Time{}, err
-		}
-	}
-	return last, nil
+		})
+	return last, err
 }
 
 // Sessions implements [issue.Store].
 func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time) (live []issue.Session, err error) {
 	var all []issue.Session
-	for _, day := range []time.Time{today.AddDate(0, 0, -1), today} {
-		if err := s.eachNumbered(ctx, func(n int64) []byte { return s.rows.sessionPlace(p, day, n) }, func(handle, hidden []byte) error {
+	if err := s.eachNumbered(ctx, []time.Time{today.AddDate(0, 0, -1), today}, func(day time.Time, n int64) []byte { return s.rows.sessionPlace(p, day, n) },
+		func(day time.Time, handle, hidden []byte) error {
 			one, err := s.rows.unlockSession(handle, hidden, day)
 			all = append(all, one)
 			return err
 		}); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
+	slices.SortStableFunc(all, func(a, b issue.Session) int { return a.Day.Compare(b.Day) })
 	generation, err := s.generation(ctx, p)
 	if err != nil {
 		return nil, err
@@ -213,51 +217,10 @@ func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time)
 // nobody begins more.
 const sessionsAtOnce = 8
 
-// Live implements [issue.Store]. At a glance, as sessionsAt.
+// Live implements [issue.Store].
 func (s *Issuing) Live(ctx context.Context, p issue.Person, session issue.Session) (live, asked bool, err error) {
-	found, err := s.lives.Do(ctx, life{p.Label, s.rows.endPlace(session.ID), s.rows.generationPlace(p, session.Generation)})
-	if err != nil {
-		return false, false, refused(ctx, err)
-	}
-	return found[0].live, found[0].asked, nil
-}
-
-// life is what ends a session: the erasure of a label, or a row at one of two places.
-type life struct {
-	label           string
-	end, generation []byte
-}
-
-type lifeFound struct{ live, asked bool }
-
-// areLive answers for many sessions at once: each page of a person asks.
-func (s *Issuing) areLive(ctx context.Context, lives []life) ([]coalesce.Result[lifeFound], error) {
-	ctx, cancel := s.detached(ctx)
-	defer cancel()
-	labels, places := make([]string, len(lives)), make([][]byte, 0, 2*len(lives))
-	for i, l := range lives {
-		labels[i], places = l.label, append(places, l.end, l.generation)
-	}
-	var over map[string]bool
-	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		over = make(map[string]bool)
-		rows, err := c.Query(ctx, `SELECT convert_to(label, 'UTF8') FROM erasures WHERE label = ANY ($1::text[])
-			UNION ALL SELECT handle FROM sessions WHERE handle = ANY ($2::bytea[])`, labels, places)
-		if err != nil {
-			return err
-		}
-		var found []byte
-		_, err = pgx.ForEachRow(rows, []any{&found}, func() error { over[string(found)] = true; return nil })
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	results := make([]coalesce.Result[lifeFound], len(lives))
-	for i, l := range lives {
-		results[i].Out = lifeFound{live: !over[string(l.end)] && !over[string(l.generation)], asked: over[l.label]}
-	}
-	return results, nil
+	now, err := s.Standing(ctx, time.Time{}, issue.Question{Person: p, Session: session})
+	return now.Live, now.Asked, err
 }
 
 // EndSession implements [issue.Store].

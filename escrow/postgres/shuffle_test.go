@@ -16,6 +16,7 @@ import (
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/openid/openidtest"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -126,7 +127,7 @@ func TestShuffleLeavesNoOrder(t *testing.T) {
 				}
 				note("openid_used", bytea(s.rows.handle("used", grant.ID[:])))
 				list := int(grant.ID[0])<<16 | int(grant.ID[1])<<8 | int(grant.ID[2])
-				if _, err := s.Allocate(ctx, 1, list, grant.ID, day); err != nil {
+				if _, err := openidtest.Allocate(ctx, s, 1, list, grant.ID, day); err != nil {
 					t.Fatal(err)
 				}
 				slot, _ := s.slot(1, list)

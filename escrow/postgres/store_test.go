@@ -803,3 +803,29 @@ func TestF26OneWarrantIsOneCase(t *testing.T) {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 }
+
+// Those who write at once share a COMMIT, and a statement that is refused keeps no other from
+// being stored.
+func TestWhatSharesACommitStandsAlone(t *testing.T) {
+	admin, ctx := database(t), t.Context()
+	s := issuing(t, admin, Options{})
+	var all []statement
+	for range 4 {
+		w, err := s.write(freshGrant())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, statement{w.sql, w.args})
+	}
+	all[2].args[1] = []byte("too short") // the database has a rule against it
+	if results, err := s.writeTogether(ctx, all[:2]); err != nil || results[0].Out != 1 || results[1].Out != 1 {
+		t.Errorf("two: %v, %v", results, err)
+	}
+	if commits := value[int64](t, admin, `SELECT count(DISTINCT xmin::text) FROM openid_rows`); commits != 1 {
+		t.Errorf("two rows by %d transactions", commits)
+	}
+	results, err := s.writeTogether(ctx, all[1:])
+	if err != nil || results[0].Out != 0 || results[0].Err != nil || results[1].Err == nil || results[2].Out != 1 {
+		t.Errorf("one there, one refused, one new: %v, %v", results, err)
+	}
+}

@@ -105,20 +105,26 @@ func (s *Issuing) inForce(ctx context.Context, where string, now time.Time, arg 
 		}
 		one := issue.Suspension{}
 		var place, hidden []byte
-		_, err = pgx.ForEachRow(rows, []any{&one.InForce, &place, &hidden}, func() error {
-			text, err := s.rows.unlock(place, hidden)
-			var said suspension
-			if err != nil || json.Unmarshal(text, &said) != nil {
-				return ErrDamaged
-			}
-			if one.Day, err = time.Parse(time.DateOnly, said.Day); err != nil {
-				return ErrDamaged
-			}
-			one.Name, one.Platform, one.Leaf = said.Name, said.Platform, said.Warrant
+		_, err = pgx.ForEachRow(rows, []any{&one.InForce, &place, &hidden}, func() (err error) {
+			one, err = s.rows.unlockSuspension(one.InForce, place, hidden)
 			all = append(all, one)
-			return nil
+			return err
 		})
 		return err
 	})
 	return all, err
+}
+
+// unlockSuspension opens the row of a suspension that came into force by that leaf.
+func (k rowKey) unlockSuspension(leaf int64, place, hidden []byte) (one issue.Suspension, err error) {
+	text, err := k.unlock(place, hidden)
+	var said suspension
+	if err != nil || json.Unmarshal(text, &said) != nil {
+		return one, ErrDamaged
+	}
+	if one.Day, err = time.Parse(time.DateOnly, said.Day); err != nil {
+		return one, ErrDamaged
+	}
+	one.InForce, one.Name, one.Platform, one.Leaf = leaf, said.Name, said.Platform, said.Warrant
+	return one, nil
 }

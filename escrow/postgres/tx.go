@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -212,7 +213,10 @@ func isLengthy(ctx context.Context) bool { return ctx.Value(lengthyKey{}) != nil
 // patience ends a statement that the server does not answer in time, as a frozen one
 // does not: whoever waits for it then hears so within seconds. It implements
 // pgx's tracers, whose context a statement runs under.
-type patience time.Duration
+type patience struct {
+	limit time.Duration
+	told  func(sql string) // Options.Statement; nil: nobody is
+}
 
 type patienceKey struct{}
 
@@ -220,7 +224,7 @@ func (p patience) begin(ctx context.Context) context.Context {
 	if isLengthy(ctx) || ctx.Value(timedKey{}) != nil {
 		return ctx
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(p))
+	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	return context.WithValue(ctx, patienceKey{}, cancel)
 }
 
@@ -230,8 +234,15 @@ func (patience) end(ctx context.Context) {
 	}
 }
 
+func (p patience) tell(sql string) {
+	if p.told != nil {
+		p.told(sql)
+	}
+}
+
 // TraceQueryStart implements pgx.QueryTracer.
-func (p patience) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (p patience) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	p.tell(q.SQL)
 	return p.begin(ctx)
 }
 
@@ -246,7 +257,9 @@ func (p patience) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceB
 }
 
 // TraceBatchQuery implements pgx.BatchTracer.
-func (patience) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (p patience) TraceBatchQuery(_ context.Context, _ *pgx.Conn, q pgx.TraceBatchQueryData) {
+	p.tell(q.SQL)
+}
 
 // TraceBatchEnd implements pgx.BatchTracer.
 func (p patience) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchEndData) {
@@ -351,6 +364,80 @@ func (d *db) execAlone(ctx context.Context, sql string, args ...any) (int64, err
 		return 0, unknown
 	}
 	return 0, refused(end, err)
+}
+
+// statement is one that writes, and can be repeated.
+type statement struct {
+	sql  string
+	args []any
+}
+
+// execTogether is exec of a statement that shares its COMMIT with those that others ask for
+// meanwhile. They neither see nor wait for each other's rows.
+func (s *Issuing) execTogether(ctx context.Context, one statement) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, ErrUnavailable.Because(&serverError{cause: err})
+	}
+	if tooLarge(one.args) {
+		return 0, ErrTooLarge
+	}
+	n, err := s.writes.Do(context.WithoutCancel(ctx), one)
+	if err != nil && refusal.Of(err) == nil { // it waited as long as a COMMIT may take, and may still be done
+		err = ErrUnavailable.Because(&serverError{unknown: true, cause: err})
+	}
+	if err != nil {
+		return 0, err
+	}
+	if n[0] == 0 {
+		if err := s.confirm(ctx); err != nil {
+			return 0, ErrUnknown.Because(err)
+		}
+	}
+	return n[0], nil
+}
+
+// writeTogether sends statements in one go. The server makes them one transaction, as there
+// is no other between them (PostgreSQL, 55.2.4: pipelining). If it refuses one it does none,
+// and each goes alone.
+func (s *Issuing) writeTogether(ctx context.Context, all []statement) ([]coalesce.Result[int64], error) {
+	if len(all) == 1 {
+		n, err := s.execAlone(ctx, all[0].sql, all[0].args...)
+		return []coalesce.Result[int64]{{Out: n, Err: err}}, nil
+	}
+	results, err := s.batch(ctx, all)
+	var f *serverError
+	if err == nil || !errors.As(err, &f) || f.state == "" {
+		return results, err
+	}
+	results = make([]coalesce.Result[int64], len(all))
+	for i, one := range all {
+		results[i].Out, results[i].Err = s.execAlone(ctx, one.sql, one.args...)
+	}
+	return results, nil
+}
+
+func (s *Issuing) batch(ctx context.Context, all []statement) ([]coalesce.Result[int64], error) {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(conn)
+	b, results := &pgx.Batch{}, make([]coalesce.Result[int64], len(all))
+	for i, one := range all {
+		b.Queue(one.sql, one.args...).Exec(func(tag pgconn.CommandTag) error {
+			results[i].Out = tag.RowsAffected()
+			return nil
+		})
+	}
+	end, cancel := s.detached(ctx)
+	defer cancel()
+	if err = conn.SendBatch(end, b).Close(); err == nil && !givenUp(conn) {
+		return results, nil
+	}
+	if unknown := lost(end, err); unknown != nil {
+		return nil, unknown
+	}
+	return nil, refused(end, err)
 }
 
 // tooLarge holds a message far below the 4 GB at which its length field would

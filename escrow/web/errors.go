@@ -36,7 +36,7 @@ var (
 	errParameters = refusal.New(refusal.Invalid, "server.too_many_parameters",
 		"the address or the form has more parameters than anything here takes: leave out what is not asked for")
 	errBusy = refusal.New(refusal.Unavailable, "server.busy",
-		"too much is being read at the moment, and nothing of this request was stored: try again in a second")
+		"too much is asked for at the moment, and nothing of this request was stored: try again in a second")
 	errMediaType = refusal.New(refusal.Invalid, "server.unsupported_media_type",
 		"send the body as application/json")
 )

@@ -71,6 +71,8 @@ type Server struct {
 	popups map[string]bool // routes that a platform may open in a window of its own: see InPopups
 
 	large, small *budget // of bodies in memory
+	queue        *queue
+	unqueued     map[string]bool // patterns: see WaitsForOthers
 	parts        parts
 	faults       faults
 	undone       map[string]string              // what has not happened when a route refuses, by the same names
@@ -88,7 +90,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
 	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
-		rated: map[string]bool{}, posted: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
+		rated: map[string]bool{}, posted: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), queue: newQueue(maxWorking, maxWaiting), unqueued: map[string]bool{}, line: slowest}
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
 	if s.pages, err = newPages(c.Contact); err != nil {
@@ -116,7 +118,7 @@ func New(c Config) (*Server, error) {
 // (RFC 9110, 9.1). Each sender is held to a rate.
 func (s *Server) Handle(method, pattern string, limit document.Bounds, most Rate, h Handler) {
 	s.limits[method+" "+pattern], s.rated[method+" "+pattern] = limit, most != Rate{}
-	h = s.Limited(most, h)
+	h = s.Limited(most, s.inTurn(method, pattern, h))
 	serve := func(c echo.Context) error {
 		r := c.Request()
 		for _, name := range c.ParamNames() {
@@ -134,7 +136,7 @@ func (s *Server) Handle(method, pattern string, limit document.Bounds, most Rate
 // stands for all below it.
 func (s *Server) Mount(path string, limit document.Bounds, most Rate, h http.Handler) {
 	s.limits["* "+path], s.rated["* "+path] = limit, most != Rate{}
-	limited := s.Limited(most, func(w http.ResponseWriter, r *http.Request) error { h.ServeHTTP(w, r); return nil })
+	limited := s.Limited(most, s.inTurn("*", path, func(w http.ResponseWriter, r *http.Request) error { h.ServeHTTP(w, r); return nil }))
 	s.router.Any(path, func(c echo.Context) error {
 		return s.bounded(limit, c.Request(), func() error { return limited(c.Response(), c.Request()) })
 	})

@@ -39,6 +39,8 @@ func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
 		"of many callers one ends a row":                      raceEnd,
 		"of many users of a key one is first":                 raceUse,
 		"of many allocations of an entry one is granted":      raceAllocate,
+		"a session and its grant are stored together":         answers,
+		"of many who answer a session one does":               raceAnswer,
 		"ending a grant revokes exactly its entries":          revokeEntries,
 		"a cancelled request is an error, not an answer":      cancelled,
 	} {
@@ -227,7 +229,7 @@ func endAll(t *testing.T, s openid.Store) {
 		t.Fatal("a grant lost its holder")
 	}
 	l := list()
-	if ok, err := s.Allocate(t.Context(), l, 9, used.ID, expiry()); !ok || err != nil {
+	if ok, err := Allocate(t.Context(), s, l, 9, used.ID, expiry()); !ok || err != nil {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
 	for range 2 { // ending twice is not an error
@@ -315,9 +317,10 @@ func endAt(t *testing.T, s openid.Store) {
 		return get(t, s, r.Kind, r.ID)
 	}
 	first, l, at := held(), list(), time.Now().UTC().Truncate(time.Second)
-	if ok, err := s.Allocate(t.Context(), l, 9, first.ID, expiry()); !ok || err != nil {
+	if ok, err := Allocate(t.Context(), s, l, 9, first.ID, expiry()); !ok || err != nil {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
+	first = get(t, s, first.Kind, first.ID)
 	for _, moment := range []time.Time{at, at.Add(time.Hour)} {
 		if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{mine: moment}, nil, expiry()); err != nil {
 			t.Fatal(err)
@@ -562,15 +565,80 @@ func list() int {
 	return 1_000_000 + int(k[0])<<16 | int(k[1])<<8 | int(k[2])
 }
 
+// Allocate gives an entry to a grant, which it stores if there is none. It reports false if the
+// entry is taken.
+func Allocate(ctx context.Context, s openid.Store, list, index int, grant [32]byte, expires time.Time) (bool, error) {
+	for {
+		r, err := s.Get(ctx, openid.KindGrant, grant)
+		if errors.Is(err, openid.ErrNotFound) {
+			r, err = openid.Row{Kind: openid.KindGrant, ID: grant, Body: []byte(`{}`), Expires: expires}, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		r.Entries = []openid.Entry{{List: list, Index: index, Expires: expires}}
+		if err = s.Put(ctx, r); errors.Is(err, openid.ErrTaken) {
+			return false, nil
+		}
+		if !errors.Is(err, openid.ErrStale) {
+			return err == nil, err
+		}
+	}
+}
+
+// answers: a session and its grant are stored together, or neither is.
+func answers(t *testing.T, s openid.Store) {
+	session, grant, other := key(), key(), key()
+	put(t, s, row(openid.KindSession, session, `{}`))
+	old := get(t, s, openid.KindSession, session)
+	old.Body = []byte(`{"answer":1}`)
+	of := row(openid.KindGrant, grant, `{"grant":1}`)
+	of.Holder = "pen1x"
+	if err := s.Answer(t.Context(), old, of); err != nil {
+		t.Fatal(err)
+	}
+	if r := get(t, s, openid.KindSession, session); r.Version != 2 || string(r.Body) != `{"answer":1}` {
+		t.Fatalf("the session: %+v", r)
+	}
+	if r := get(t, s, openid.KindGrant, grant); r.Version != 1 || string(r.Body) != `{"grant":1}` || r.Holder != "pen1x" {
+		t.Fatalf("the grant: %+v", r)
+	}
+	wantErr(t, "an answer from an old version", s.Answer(t.Context(), old, row(openid.KindGrant, other, `{}`)), openid.ErrStale)
+	_, err := s.Get(t.Context(), openid.KindGrant, other)
+	wantErr(t, "the grant of an answer that was not stored", err, openid.ErrNotFound)
+
+	unstored := row(openid.KindSession, key(), `{"answer":2}`) // nobody was asked
+	if err := s.Answer(t.Context(), unstored, row(openid.KindGrant, other, `{}`)); err != nil {
+		t.Fatal(err)
+	}
+	get(t, s, openid.KindSession, unstored.ID)
+	get(t, s, openid.KindGrant, other)
+}
+
+func raceAnswer(t *testing.T, s openid.Store) {
+	id := key()
+	put(t, s, row(openid.KindSession, id, `{}`))
+	session := get(t, s, openid.KindSession, id)
+	if n := race(t, func() (bool, error) {
+		err := s.Answer(t.Context(), session, row(openid.KindGrant, key(), `{}`))
+		if errors.Is(err, openid.ErrStale) {
+			return false, nil
+		}
+		return err == nil, err
+	}); n != 1 {
+		t.Fatalf("%d of %d answered", n, racers)
+	}
+}
+
 func raceAllocate(t *testing.T, s openid.Store) {
 	l := list()
-	if n := race(t, func() (bool, error) { return s.Allocate(t.Context(), l, 7, key(), expiry()) }); n != 1 {
+	if n := race(t, func() (bool, error) { return Allocate(t.Context(), s, l, 7, key(), expiry()) }); n != 1 {
 		t.Fatalf("T52: %d of %d got the entry", n, racers)
 	}
-	if ok, err := s.Allocate(t.Context(), l, 8, key(), expiry()); !ok || err != nil {
+	if ok, err := Allocate(t.Context(), s, l, 8, key(), expiry()); !ok || err != nil {
 		t.Fatalf("another index: %v, %v", ok, err)
 	}
-	if ok, err := s.Allocate(t.Context(), l+1<<26, 7, key(), expiry()); !ok || err != nil {
+	if ok, err := Allocate(t.Context(), s, l+1<<26, 7, key(), expiry()); !ok || err != nil {
 		t.Fatalf("another list: %v, %v", ok, err)
 	}
 }
@@ -580,7 +648,7 @@ func revokeEntries(t *testing.T, s openid.Store) {
 	put(t, s, row(openid.KindGrant, mine, `{}`))
 	put(t, s, row(openid.KindGrant, other, `{}`))
 	for index, grant := range map[int][32]byte{1 << 19: mine, 3: mine, 5: other, 0: mine} {
-		if ok, err := s.Allocate(t.Context(), l, index, grant, expiry()); !ok || err != nil {
+		if ok, err := Allocate(t.Context(), s, l, index, grant, expiry()); !ok || err != nil {
 			t.Fatalf("Allocate: %v, %v", ok, err)
 		}
 	}
@@ -601,7 +669,7 @@ func revokeEntries(t *testing.T, s openid.Store) {
 	if got, want := revoked(), []int{0, 3, 1 << 19}; !slices.Equal(got, want) {
 		t.Fatalf("revoked: %v, want %v", got, want)
 	}
-	if ok, err := s.Allocate(t.Context(), l, 3, other, expiry()); ok || err != nil {
+	if ok, err := Allocate(t.Context(), s, l, 3, other, expiry()); ok || err != nil {
 		t.Fatalf("T52: a revoked entry was given again: %v, %v", ok, err)
 	}
 }
@@ -625,7 +693,7 @@ func cancelled(t *testing.T, s openid.Store) {
 	if first, err := s.Use(ctx, id, expiry()); first || err == nil {
 		t.Errorf("Use: %v, %v", first, err)
 	}
-	if ok, err := s.Allocate(ctx, list(), 1, id, expiry()); ok || err == nil {
+	if ok, err := Allocate(ctx, s, list(), 1, id, expiry()); ok || err == nil {
 		t.Errorf("Allocate: %v, %v", ok, err)
 	}
 	if _, err := s.Revoked(ctx, time.Now()); err == nil {
@@ -660,28 +728,48 @@ func NewMemory() *Memory {
 }
 
 // Put implements [openid.Store].
-func (m *Memory) Put(ctx context.Context, r openid.Row) error {
+func (m *Memory) Put(ctx context.Context, r openid.Row) error { return m.put(ctx, r) }
+
+// Answer implements [openid.Store].
+func (m *Memory) Answer(ctx context.Context, session, grant openid.Row) error {
+	return m.put(ctx, session, grant)
+}
+
+// put stores all of the rows or none.
+func (m *Memory) put(ctx context.Context, rows ...openid.Row) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := rowKey{r.Kind, r.ID}
-	old, ok := m.rows[k]
-	switch {
-	case old.Ended, !r.Ended && old.Version != r.Version:
-		return openid.ErrStale
-	case r.Ended && ok:
-		r.Expires = old.Expires
+	for _, r := range rows {
+		if old := m.rows[rowKey{r.Kind, r.ID}]; old.Ended || !r.Ended && old.Version != r.Version {
+			return openid.ErrStale
+		}
+		for _, e := range r.Entries {
+			if _, taken := m.entries[entry{e.List, e.Index}]; taken {
+				return openid.ErrTaken
+			}
+		}
 	}
-	switch {
-	case r.Ended:
-		r.Body, r.Holder = nil, ""
-	case ok:
-		r.Holder, r.Ends = old.Holder, old.Ends
+	for _, r := range rows {
+		k := rowKey{r.Kind, r.ID}
+		old, ok := m.rows[k]
+		if r.Ended && ok {
+			r.Expires = old.Expires
+		}
+		switch {
+		case r.Ended:
+			r.Body, r.Holder = nil, ""
+		case ok:
+			r.Holder, r.Ends = old.Holder, old.Ends
+		}
+		for _, e := range r.Entries {
+			m.entries[entry{e.List, e.Index}] = allocated{r.ID, e.Expires}
+		}
+		r.Version, r.Body, r.Entries = old.Version+1, bytes.Clone(r.Body), nil
+		m.rows[k] = r
 	}
-	r.Version, r.Body = old.Version+1, bytes.Clone(r.Body)
-	m.rows[k] = r
 	return nil
 }
 
@@ -799,20 +887,6 @@ func (m *Memory) Use(ctx context.Context, key [32]byte, _ time.Time) (bool, erro
 	first := !m.used[key]
 	m.used[key] = true
 	return first, nil
-}
-
-// Allocate implements [openid.Store].
-func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (bool, error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, taken := m.entries[entry{list, index}]; taken {
-		return false, nil
-	}
-	m.entries[entry{list, index}] = allocated{grant, expires}
-	return true, nil
 }
 
 // Revoked implements [openid.Store].

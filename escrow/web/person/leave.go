@@ -83,12 +83,15 @@ func (s *side) leaves(r *http.Request, req openid.LeaveRequest, who session) (le
 	if req.Platform.ID == "" {
 		return page, nil
 	}
-	c, _, err := s.choice(r.Context(), who, req.Platform)
-	page.Names = c.Names
-	if req.Hint == "" || req.Hint == c.Now {
+	at, err := s.at(r.Context(), &who, req.Platform, false)
+	if err != nil {
+		return page, err
+	}
+	c := s.choice(who, req.Platform, at.Names)
+	if page.Names = c.Names; req.Hint == "" || req.Hint == c.Now {
 		page.Ends = c.Now
 	}
-	return page, err
+	return page, nil
 }
 
 // endAt ends the sign-ins of the pen name that the page named, and of no other.
@@ -97,10 +100,11 @@ func (s *side) endAt(r *http.Request, req openid.LeaveRequest, who session) (end
 	if req.Platform.ID == "" || name == "" {
 		return false, nil
 	}
-	c, _, err := s.choice(r.Context(), who, req.Platform)
+	at, err := s.at(r.Context(), &who, req.Platform, false)
 	if err != nil {
 		return false, err
 	}
+	c := s.choice(who, req.Platform, at.Names)
 	i := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return string(n.Pseudonym) == name })
 	if i < 0 {
 		return false, errNoPenName

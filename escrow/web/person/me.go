@@ -56,34 +56,31 @@ type device struct {
 type silent struct{ Used bool }
 
 func (s *side) me(w http.ResponseWriter, r *http.Request) error {
-	who, err := s.who(r)
-	if err != nil {
-		return err
+	who, ok := s.sessions.person(r)
+	if !ok {
+		return errSignedOut
 	}
 	return s.showMe(w, r, who, http.StatusOK, drafted{})
 }
 
-// showMe shows a person's page, with an objection that they could not send, if there is one.
+// showMe shows a person's page if their session counts, with an objection that they could not send, if there is one.
 func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, status int, draft drafted) error {
 	ctx := r.Context()
-	names, err := s.Issuer.PenNames(ctx, who.Person, s.sectors())
+	whose, err := s.whose(ctx, &who)
+	if err != nil {
+		return err
+	}
+	now, names, err := s.Issuer.Everywhere(ctx, who.Person, who.Session, s.sectors(), whose)
+	if err == nil && (!now.Live || now.Asked) {
+		err = errSignedOut
+	}
 	if err != nil {
 		return err
 	}
 	if err := s.Issuer.Handles(ctx, names); err != nil {
 		return err
 	}
-	if err := s.Issuer.Notes(ctx, who.Person, names); err != nil {
-		return err
-	}
-	if err := s.Issuer.Suspensions(ctx, names); err != nil {
-		return err
-	}
 	notices, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
-	if err != nil {
-		return err
-	}
-	claims, err := s.Issuer.Acceptances(ctx, who.Person)
 	if err != nil {
 		return err
 	}
@@ -98,7 +95,7 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Writes: s.Writes, Address: contact.Confirmed.Reveal() != "" || contact.Waits(s.edge.Now()), Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: []notice{}, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
+	page := mePage{Writes: s.Writes, Address: contact.Confirmed.Reveal() != "" || contact.Waits(s.edge.Now()), Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: []notice{}, Claims: now.Acceptances, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
 		Silent: map[string]*silent{}, Several: map[string]bool{}, Leaving: s.sessions.leaving(who, "/me/stay")}
 	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {

@@ -142,6 +142,7 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	}
 	edge.Mount("/events", web.Form, platforms, s.openid.Handler())
 	edge.InPopups("/authorize", "/authorize/*", "/enrol", CallbackPath(":provider"))
+	edge.WaitsForOthers("/events", "/enrol", CallbackPath(":provider"))
 	edge.OtherSitesPost("/token", "/userinfo", "/revoke") // which read no cookie
 	// OpenID Connect Core, 3.1.2.1, and RP-Initiated Logout 1.0, 2: a platform's page may
 	// post what package openid never takes for the person's answer.

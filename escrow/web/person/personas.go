@@ -26,17 +26,8 @@ type choice struct {
 // anew is the choice of a pen name that is made now.
 const anew = "new"
 
-// choice returns what to ask, and all pen names that the person ever had there.
-func (s *side) choice(ctx context.Context, who session, p openid.Platform) (c choice, all []issue.PenName, err error) {
-	if all, err = s.Issuer.PenNames(ctx, who.Person, []string{p.SectorID()}); err != nil {
-		return c, nil, err
-	}
-	if err := s.Issuer.Notes(ctx, who.Person, all); err != nil {
-		return c, nil, err
-	}
-	if err := s.Issuer.Suspensions(ctx, all); err != nil {
-		return c, nil, err
-	}
+// choice returns what to ask somebody who ever had these pen names at a platform.
+func (s *side) choice(who session, p openid.Platform, all []issue.PenName) (c choice) {
 	c.At = p.ID
 	c.Most = openid.Personas(*s.platforms.Load(), p.SectorID())
 	c.Room = s.Issuer.Room(all, c.Most)
@@ -53,24 +44,21 @@ func (s *side) choice(ctx context.Context, who session, p openid.Platform) (c ch
 		c.Now = c.Names[0].Pseudonym
 	}
 	c.Asked = c.Most > 1 || len(all) > 1 || len(c.Names) < len(all)
-	return c, all, nil
+	return c
 }
 
 // chosen is the number of the pen name that a form names, of those of the person at the
 // platform; without a name it is the first.
-func (s *side) chosen(ctx context.Context, who session, req openid.SignInRequest, form string) (persona int, err error) {
+func (s *side) chosen(who session, req openid.SignInRequest, at issue.At, form string) (persona int, err error) {
 	if form == "" {
 		return 0, nil
 	}
-	c, all, err := s.choice(ctx, who, req.Platform)
-	if err != nil {
-		return 0, err
-	}
+	c := s.choice(who, req.Platform, at.Names)
 	if form == anew {
 		if !c.Room {
 			return 0, issue.ErrNoRoom
 		}
-		return len(all), nil
+		return len(at.Names), nil
 	}
 	i := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return string(n.Pseudonym) == form })
 	if i < 0 {
@@ -82,7 +70,7 @@ func (s *side) chosen(ctx context.Context, who session, req openid.SignInRequest
 // silently answers a request that may show no page: with the pen name that the person
 // allowed last, in this session at this platform. Whom the platform expects changes
 // nothing: it could ask for one pen name after the other, and see which are one person's.
-func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
+func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, at issue.At) (openid.Subject, openid.Outcome, error) {
 	before, ok, err := s.agreed(r.Context(), who, req.Platform, scopesDigest(req.Scopes))
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
@@ -90,14 +78,10 @@ func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignI
 	if !ok {
 		return openid.Subject{}, openid.Unasked, nil
 	}
-	c, _, err := s.choice(r.Context(), who, req.Platform)
-	if err != nil {
-		return openid.Subject{}, openid.Pending, err
-	}
-	if !slices.ContainsFunc(c.Names, func(n issue.PenName) bool { return n.Persona == before.Persona }) {
+	if !slices.ContainsFunc(s.choice(who, req.Platform, at.Names).Names, func(n issue.PenName) bool { return n.Persona == before.Persona }) {
 		return openid.Subject{}, openid.Unasked, nil // it is retired
 	}
-	return s.approve(w, r, req, who, before.Persona, "")
+	return s.approve(w, r, req, who, at, before.Persona, "")
 }
 
 // told is which pen name was told when the person proved who they are: it is nobody's

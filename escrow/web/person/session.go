@@ -58,16 +58,18 @@ func newSessions(keys [][32]byte, origin string, now func() time.Time) (sessions
 // session is who is signed in.
 type session struct {
 	issue.Session
-	Person  issue.Person `json:"p"`
-	Key     []byte       `json:"k,omitempty"` // of the claims: see issue.Issuer.Attest
-	ACR     string       `json:"a"`
-	Proven  time.Time    `json:"v"`           // see identity.Identity
-	For     string       `json:"f,omitempty"` // the address that the person proved who they are anew for
-	Told    string       `json:"t,omitempty"` // what was told Proven: see told
-	Allowed []allowed    `json:"c,omitempty"`
-	Sent    [][]byte     `json:"o,omitempty"` // what the person objected: see sent
-	Expires time.Time    `json:"e"`           // unless the person opens another page
-	Ends    time.Time    `json:"x"`           // in any case
+	Person  issue.Person  `json:"p"`
+	Key     []byte        `json:"k,omitempty"` // of the claims: see issue.Issuer.Attest
+	ACR     string        `json:"a"`
+	Proven  time.Time     `json:"v"`           // see identity.Identity
+	For     string        `json:"f,omitempty"` // the address that the person proved who they are anew for
+	Told    string        `json:"t,omitempty"` // what was told Proven: see told
+	Allowed []allowed     `json:"c,omitempty"`
+	Sent    [][]byte      `json:"o,omitempty"` // what the person objected: see sent
+	Whose   []byte        `json:"h,omitempty"` // see [side.whose]
+	Derived issue.Derived `json:"n,omitzero"`  // of the platform where the person signed in last
+	Expires time.Time     `json:"e"`           // unless the person opens another page
+	Ends    time.Time     `json:"x"`           // in any case
 }
 
 // allowed is what the person agreed to while this session lasts: what a platform may
@@ -176,12 +178,17 @@ const flowLife = sessionLife
 func (s sessions) addFlow(w http.ResponseWriter, r *http.Request, v flow) error {
 	var all []flow
 	s.get(r, "flow", &all)
-	for all = append(all, v); len(all) > 1; all = all[1:] {
-		if text, err := json.Marshal(all); err != nil || len(text) < cookieBlock {
-			break
-		}
+	all = append(all, v)
+	text, err := textOf(all)
+	for len(text) > cookieBlock && len(all) > 1 {
+		all = all[1:]
+		text, err = textOf(all)
 	}
-	return s.set(w, "flow", flowLife, all)
+	if err != nil {
+		return err
+	}
+	s.set(w, "flow", flowLife, text)
+	return nil
 }
 
 // flow returns the one with that state, else the newest, which the answer is then not for.
@@ -221,15 +228,18 @@ func (s sessions) name(kind string) string {
 	return "penname-" + kind // loopback sandbox: no TLS
 }
 
-func (s sessions) set(w http.ResponseWriter, kind string, life time.Duration, v any) error {
+// textOf is what a cookie holds.
+func textOf(v any) ([]byte, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false) // shorter
-	if err := e.Encode(v); err != nil {
-		return err
-	}
+	err := e.Encode(v)
+	return text.Bytes(), err
+}
+
+func (s sessions) set(w http.ResponseWriter, kind string, life time.Duration, text []byte) {
 	// One length for everybody: who watches the line tells no two visits by it.
-	b := append(text.Bytes(), bytes.Repeat([]byte(" "), (cookieBlock-text.Len()%cookieBlock)%cookieBlock)...)
+	b := append(text, bytes.Repeat([]byte(" "), (cookieBlock-len(text)%cookieBlock)%cookieBlock)...)
 	name := s.name(kind)
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS
 		Name: name, Value: base64.RawURLEncoding.EncodeToString(s.aeads[0].Seal(nil, nil, b, []byte(name))),
@@ -237,7 +247,6 @@ func (s sessions) set(w http.ResponseWriter, kind string, life time.Duration, v 
 		// Lax: the identity provider's redirect back is a cross-site navigation.
 		SameSite: http.SameSiteLaxMode,
 	})
-	return nil
 }
 
 // get opens a cookie into v; false if it is absent, altered or of another kind.
@@ -253,7 +262,7 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 	}
 	for _, aead := range s.aeads {
 		if b, err := aead.Open(nil, nil, sealed, []byte(name)); err == nil {
-			return json.Unmarshal(b, v) == nil
+			return json.Unmarshal(bytes.TrimRight(b, " "), v) == nil
 		}
 	}
 	return false
@@ -279,12 +288,20 @@ func (s sessions) keep(w http.ResponseWriter, v session) error {
 	if v.Expires = s.now().Add(sessionLife); v.Expires.After(v.Ends) {
 		v.Expires = v.Ends
 	}
-	for ; len(v.Allowed) > 0; v.Allowed = v.Allowed[1:] {
-		if text, err := json.Marshal(v); err != nil || len(text) < cookieBlock {
-			break
-		}
+	text, err := textOf(v)
+	if len(text) > cookieBlock {
+		v.Derived = issue.Derived{} // the key service says it again
+		text, err = textOf(v)
 	}
-	return s.set(w, "session", v.Expires.Sub(s.now()), v)
+	for len(text) > cookieBlock && len(v.Allowed) > 0 {
+		v.Allowed = v.Allowed[1:]
+		text, err = textOf(v)
+	}
+	if err != nil {
+		return err
+	}
+	s.set(w, "session", v.Expires.Sub(s.now()), text)
+	return nil
 }
 
 // fresh reports whether the person proved who they are within minutes.

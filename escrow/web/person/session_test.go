@@ -27,10 +27,12 @@ func TestFoundP2CookiesHaveOneLength(t *testing.T) {
 	for _, v := range []session{
 		{Person: issue.Person{Label: strings.Repeat("a", 26)}, ACR: "high", Proven: time.Unix(0, 0), Expires: time.Unix(1, 0)},
 		{Person: issue.Person{ID: [16]byte{255, 200}, Label: strings.Repeat("b", 26), Digest: [32]byte{100, 200}}, ACR: "https://id.example/assurance/substantial", Proven: time.Unix(0, 123456789), Expires: time.Unix(1, 120),
-			Session: issue.Session{Word: strings.Repeat(`"`, issue.MaxWord)}, Key: make([]byte, 32), Told: strings.Repeat("t", 64) + "#255", For: "/authorize/" + strings.Repeat("x", 43), Allowed: full.Allowed},
+			Session: issue.Session{Word: strings.Repeat(`"`, issue.MaxWord)}, Key: make([]byte, 32), Told: strings.Repeat("t", 64) + "#255", For: "/authorize/" + strings.Repeat("x", 43), Allowed: full.Allowed,
+			Whose: make([]byte, 32), Derived: issue.Derived{Platform: strings.Repeat("p", 64), MACs: make([]byte, 64)}},
 	} {
 		w := httptest.NewRecorder()
-		if err := s.set(w, "session", time.Hour, v); err != nil {
+		v.Ends = s.now().Add(time.Hour)
+		if err := s.keep(w, v); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(w.Header().Get("Set-Cookie")); n > 2200 {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/token"
 )
 
 // consentPage asks before a platform learns a pen name.
@@ -41,25 +43,30 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
-	who, err := s.who(r)
-	if err != nil && !errors.Is(err, errSignedOut) {
-		return openid.Subject{}, openid.Pending, err
-	}
-	signedIn := err == nil
+	who, signedIn := s.sessions.person(r)
 	decision := ""
 	if req.Answer {
 		decision = r.PostFormValue("decision")
 	}
-	switch {
-	case decision == "deny", !req.Answer && r.URL.RawQuery == declined[1:]:
+	asks := !req.Silent && decision != "allow" // a page does
+	if decision == "deny" || !req.Answer && r.URL.RawQuery == declined[1:] {
 		return openid.Subject{}, openid.Denied, nil
-	case !signedIn || !who.answers(req):
+	}
+	var at issue.At
+	if signedIn = signedIn && who.answers(req); signedIn {
+		if at, err = s.at(r.Context(), &who, req.Platform, asks); err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
+		signedIn = at.Live && !at.Asked
+	}
+	switch {
+	case !signedIn:
 		page.Anew = req.Fresh || !req.Since.IsZero()
 		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
 	case req.Silent:
-		return s.silently(w, r, req, who)
+		return s.silently(w, r, req, who, at)
 	case decision == "allow":
-		persona, err := s.chosen(r.Context(), who, req, r.PostFormValue("persona"))
+		persona, err := s.chosen(who, req, at, r.PostFormValue("persona"))
 		if err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
@@ -67,20 +74,14 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		if r.PostFormValue("persona") == anew {
 			alias = word(r.PostFormValue("alias"))
 		}
-		return s.approve(w, r, req, who, persona, alias)
+		return s.approve(w, r, req, who, at, persona, alias)
 	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.SignedIn, page.Leaving = true, s.sessions.leaving(who, req.Action)
-	waiting, err := s.Issuer.Acceptances(r.Context(), who.Person)
-	if err != nil {
-		return openid.Subject{}, openid.Pending, err
-	}
-	page.Claimed = len(waiting) > 0
-	if page.Choice, _, err = s.choice(r.Context(), who, req.Platform); err != nil {
-		return openid.Subject{}, openid.Pending, err
-	}
+	page.Claimed = len(at.Acceptances) > 0
+	page.Choice = s.choice(who, req.Platform, at.Names)
 	names := page.Choice.Names
 	if page.Choice.suspended() {
 		return openid.Subject{}, openid.Pending, s.showSuspended(w, req, who, names)
@@ -111,9 +112,32 @@ func (s *side) asking(req openid.SignInRequest) (consentPage, error) {
 	return consentPage{Action: req.Action, Platform: req.Platform.Name, Hosts: hosts(req.Platform), Court: rules.Fields, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}, nil
 }
 
+// at is what somebody has at a platform, and whether their session counts. Their session
+// remembers what the key service said of them; acceptances are asked for if a page shows them.
+func (s *side) at(ctx context.Context, who *session, p openid.Platform, acceptances bool) (at issue.At, err error) {
+	if who.Derived, err = s.Issuer.Derive(ctx, who.Person, p.SectorID(), who.Derived); err != nil {
+		return at, err
+	}
+	var whose []byte
+	if acceptances {
+		if whose, err = s.whose(ctx, who); err != nil {
+			return at, err
+		}
+	}
+	return s.Issuer.At(ctx, who.Person, who.Session, who.Derived, whose)
+}
+
+// whose is by what acceptances name the person. Their session remembers it.
+func (s *side) whose(ctx context.Context, who *session) (whose []byte, err error) {
+	if who.Whose == nil {
+		who.Whose, err = s.Issuer.Whose(ctx, who.Person.ID)
+	}
+	return who.Whose, err
+}
+
 // approve tells a platform which pen name this is, and remembers that for this session. A
 // new one is noted under the name that the person gave it.
-func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, persona int, alias string) (openid.Subject, openid.Outcome, error) {
+func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, at issue.At, persona int, alias string) (openid.Subject, openid.Outcome, error) {
 	sector := req.Platform.SectorID()
 	if !req.Since.IsZero() && who.Told != "" && who.Told != told(sector, persona) {
 		page, err := s.asking(req)
@@ -122,16 +146,14 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 		}
 		return openid.Subject{}, openid.Pending, err
 	}
-	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, sector, persona)
+	name, commitment, err := s.Issuer.Choose(r.Context(), who.Person, at, persona)
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	switch suspended, err := s.suspendedAt(r, req, name); {
-	case err != nil:
-		return openid.Subject{}, openid.Pending, err
-	case suspended != nil && req.Silent:
-		return openid.Subject{}, openid.Denied, nil
-	case suspended != nil:
+	if suspended := slices.DeleteFunc(slices.Clone(at.Names), func(n issue.PenName) bool { return n.Pseudonym != name || n.At(req.Platform.ID) == nil }); len(suspended) > 0 {
+		if req.Silent {
+			return openid.Subject{}, openid.Denied, nil
+		}
 		return openid.Subject{}, openid.Pending, s.showSuspended(w, req, who, suspended)
 	}
 	if alias != "" {
@@ -141,9 +163,7 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	}
 	subject := openid.Subject{
 		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
-		Confirm: func(ctx context.Context) error {
-			return errors.Join(s.confirm(r, req), s.Issuer.InUse(ctx, name, req.Platform.ID))
-		},
+		Confirm: func(ctx context.Context) error { return s.confirm(ctx, req, who, name) },
 	}
 	if req.Username {
 		if subject.Handle, err = s.Issuer.Handle(r.Context(), sector, name); err != nil {
@@ -168,12 +188,15 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 }
 
 // confirm asks once more, when a grant is stored, what may have ended since it was asked.
-func (s *side) confirm(r *http.Request, req openid.SignInRequest) error {
-	who, err := s.who(r)
+func (s *side) confirm(ctx context.Context, req openid.SignInRequest, who session, name token.Pseudonym) error {
+	err := s.Issuer.Confirm(ctx, who.Person, who.Session, name, req.Platform.ID)
+	if errors.Is(err, issue.ErrErased) {
+		err = errSignedOut
+	}
 	if err != nil || !req.Silent {
 		return err
 	}
-	_, agreed, err := s.agreed(r.Context(), who, req.Platform, scopesDigest(req.Scopes))
+	_, agreed, err := s.agreed(ctx, who, req.Platform, scopesDigest(req.Scopes))
 	if err == nil && !agreed {
 		err = errWithdrawn
 	}

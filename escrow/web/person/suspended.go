@@ -7,7 +7,6 @@ import (
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
-	"github.com/penname/penname/verifier/token"
 )
 
 // suspendedPage says why nobody is signed in, by whose order and until when as far as the
@@ -30,16 +29,6 @@ func (c choice) suspended() bool {
 		}
 	}
 	return len(c.Names) > 0 && !c.Room
-}
-
-// suspendedAt returns a pen name with the orders by which it is suspended where it is to be
-// signed in; nil: there are none.
-func (s *side) suspendedAt(r *http.Request, req openid.SignInRequest, name token.Pseudonym) ([]issue.PenName, error) {
-	one := []issue.PenName{{Pseudonym: name, Platform: req.Platform.SectorID()}}
-	if err := s.Issuer.Suspensions(r.Context(), one); err != nil || one[0].At(req.Platform.ID) == nil {
-		return nil, err
-	}
-	return one, nil
 }
 
 func (s *side) showSuspended(w http.ResponseWriter, req openid.SignInRequest, who session, names []issue.PenName) error {

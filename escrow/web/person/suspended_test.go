@@ -34,6 +34,14 @@ func (o *ordered) Suspensions(_ context.Context, now time.Time, names ...token.P
 	return all, nil
 }
 
+func (o *ordered) Standing(ctx context.Context, now time.Time, q issue.Question) (issue.Standing, error) {
+	st, err := o.Store.Standing(ctx, now, q)
+	if err == nil {
+		st.Suspensions, err = o.Suspensions(ctx, now, q.Names...)
+	}
+	return st, err
+}
+
 func (o *ordered) SuspendedAfter(_ context.Context, now time.Time, leaf int64) (all []issue.Suspension, _ error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -175,14 +183,14 @@ func TestSuspensionIsFoundWhenTheGrantIsStored(t *testing.T) {
 	s, orders := suspending(t, 0)
 	b := s.in("laptop")
 	name := b.allow("purse", b.open("purse"))["sub"].(string)
-	if err := s.issuer.InUse(t.Context(), token.Pseudonym(name), "purse"); err != nil {
+	if err := s.issuer.Confirm(t.Context(), issue.Person{}, issue.Session{}, token.Pseudonym(name), "purse"); err != nil {
 		t.Fatal(err)
 	}
 	orders.order(name, "purse", 40, s.now())
-	if err := s.issuer.InUse(t.Context(), token.Pseudonym(name), "purse"); err != issue.ErrSuspended { //nolint:errorlint // itself
+	if err := s.issuer.Confirm(t.Context(), issue.Person{}, issue.Session{}, token.Pseudonym(name), "purse"); err != issue.ErrSuspended { //nolint:errorlint // itself
 		t.Error(err)
 	}
-	if err := s.issuer.InUse(t.Context(), token.Pseudonym(name), "pocket"); err != nil {
+	if err := s.issuer.Confirm(t.Context(), issue.Person{}, issue.Session{}, token.Pseudonym(name), "pocket"); err != nil {
 		t.Errorf("elsewhere: %v", err)
 	}
 }

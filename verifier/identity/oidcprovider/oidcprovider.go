@@ -20,7 +20,7 @@ import (
 // Secret is that of every client.
 const Secret = "a secret: with % and + in it"
 
-//go:embed server.mjs package.json package-lock.json
+//go:embed server.mjs peer.mjs package.json package-lock.json
 var files embed.FS
 
 // Start starts a provider whose clients come back to redirectURI, and returns its
@@ -29,13 +29,25 @@ var files embed.FS
 // test is skipped, except in CI.
 func Start(t testing.TB, redirectURI, issuer string) (address string) {
 	t.Helper()
+	return run(t, "server.mjs", redirectURI, issuer)
+}
+
+// Peer is Start of a provider to measure Penname beside: see peer.mjs. Its clients are one and two.
+func Peer(t testing.TB, redirectURI string) (issuer string) {
+	t.Helper()
+	return run(t, "peer.mjs", redirectURI)
+}
+
+// run runs one of files and returns the address that it says.
+func run(t testing.TB, file string, args ...string) (address string) {
+	t.Helper()
 	modules := Install(t)
-	server := filepath.Join(t.TempDir(), "server.mjs")
-	if err := copyOut("server.mjs", server); err != nil {
+	server := filepath.Join(t.TempDir(), file)
+	if err := copyOut(file, server); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 { // Node.js has been seen to hang at its start, before it ran a line of ours
-		if address = start(t, server, modules, redirectURI, issuer); address != "" {
+		if address = start(t, append([]string{server, modules}, args...)...); address != "" {
 			return address
 		}
 	}

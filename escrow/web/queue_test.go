@@ -1,0 +1,103 @@
+package web
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penname/penname/verifier/document"
+)
+
+// Under more requests than can be worked on the others wait; who finds the queue full, or waits
+// too long, is told so at once and when to come again. What was begun ends, and when the load
+// ends nobody waits any more.
+func TestOverload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEdge(t, &strings.Builder{})
+		s.queue = newQueue(2, 3)
+		var done atomic.Int32
+		goOn := make(chan struct{})
+		s.Handle("POST", "/work", Form, Rate{}, func(w http.ResponseWriter, r *http.Request) error {
+			body, err := io.ReadAll(r.Body)
+			if <-goOn; err != nil || string(body) != "a=b" {
+				t.Errorf("%q, %v", body, err)
+			}
+			done.Add(1)
+			return nil
+		})
+		s.Handle("GET", "/patient", NoBody, Rate{}, func(http.ResponseWriter, *http.Request) error { <-goOn; return nil })
+		s.Handle("GET", "/v1/court", NoBody, Rate{}, func(http.ResponseWriter, *http.Request) error { return nil })
+		s.WaitsForOthers("/patient")
+		answers := make(chan *httptest.ResponseRecorder, 10)
+		work := func() {
+			go func() {
+				r := httptest.NewRequest("POST", "/work", strings.NewReader("a=b"))
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, r)
+				answers <- w
+			}()
+			synctest.Wait()
+		}
+		refused := func(why string) {
+			t.Helper()
+			w := <-answers
+			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || !strings.Contains(w.Body.String(), `"server.busy"`) {
+				t.Fatalf("%s: %d %s", why, w.Code, w.Body)
+			}
+		}
+		for range 5 { // two are worked on, three wait
+			work()
+		}
+		if len(answers) != 0 {
+			t.Fatalf("answered before its turn: %v", <-answers)
+		}
+		work()
+		refused("the sixth")
+		body, sends := io.Pipe() // slowly, and takes no place
+		go s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/work", body))
+		go s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/patient", nil))
+		for path, want := range map[string]int{"/healthz": http.StatusNoContent, "/v1/court": http.StatusOK} {
+			if got := ask(s, "GET", path, "").Code; got != want {
+				t.Errorf("%s under load: %d", path, got)
+			}
+		}
+		time.Sleep(maxWait)
+		for range 3 {
+			refused("one that waited")
+		}
+		work() // waits, and gets its turn
+		close(goOn)
+		for range 3 {
+			if w := <-answers; w.Code != http.StatusOK {
+				t.Errorf("begun, and then %d", w.Code)
+			}
+		}
+		began := time.Now()
+		work()
+		if w := <-answers; w.Code != http.StatusOK || time.Since(began) != 0 || done.Load() != 4 || s.queue.waiting.Load() != 0 {
+			t.Errorf("after the load: %d, %d done, %d wait", w.Code, done.Load(), s.queue.waiting.Load())
+		}
+		io.WriteString(sends, "a=b") //nolint:errcheck // see done
+		sends.Close()
+		if synctest.Wait(); done.Load() != 5 {
+			t.Error("who sent slowly was not served")
+		}
+	})
+}
+
+// What is wrong with a body is said as without a queue.
+func TestBodiesBeforeTheQueue(t *testing.T) {
+	s := newEdge(t, &strings.Builder{})
+	s.Handle("POST", "/form", document.Bounds{Bytes: 8}, Rate{}, func(_ http.ResponseWriter, r *http.Request) error { return r.ParseForm() })
+	r := httptest.NewRequest("POST", "/form", strings.NewReader("a="+strings.Repeat("b", 10)))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	if s.ServeHTTP(w, r); w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
