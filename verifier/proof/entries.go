@@ -37,6 +37,9 @@ const groupsAhead = 3
 // an error. Every one is verified against the tree, which the caller has authenticated. What
 // cannot be read or does not verify is [ErrFetch] or [ErrTile].
 func eachEntry(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, from int64, each func(index int64, e entry) error) error {
+	if from > tree.N {
+		return ErrFetch.Because(errors.New("the tree ends before that index"))
+	}
 	inner, stop := context.WithCancel(ctx)
 	r := &groupReader{ctx: inner, tree: tree, tiles: &upperTiles{TileReader: tiles, kept: make(map[tlog.Tile][]byte)}}
 	groups := make(chan chan group, groupsAhead-1)

@@ -72,3 +72,21 @@ func TestAuditFindsWhatIsWrongInALaterGroup(t *testing.T) {
 		t.Fatalf("%v, at %+v, after %d", err, at, r.Leaves)
 	}
 }
+
+// A reader who has seen more than the tree holds is told so, not that there is nothing new.
+func TestEachLeafBehindTheTree(t *testing.T) {
+	w := newWorld(t).grow(300)
+	tree := w.checkpoint(300).Tree
+	for _, from := range []int64{0, 17, 256, 299, 300, 301} {
+		next := from
+		err := proof.EachLeaf(t.Context(), w.tiles(w.files()), tree, from, func(index int64, _ proof.Leaf) {
+			if index != next {
+				t.Errorf("leaf %d, want %d", index, next)
+			}
+			next++
+		})
+		if from > 300 && !errors.Is(err, proof.ErrFetch) || from <= 300 && (err != nil || next != 300) {
+			t.Errorf("from %d to %d: %v", from, next, err)
+		}
+	}
+}
