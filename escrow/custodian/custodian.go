@@ -26,6 +26,7 @@
 //	ceremony-….state, transcript-….json  what was said in a ceremony
 //	review-…        what was shown of a case; decision-… what they signed in it.
 //	                Both go a year after the warrant expired
+//	followed.json   how far the public log was read
 //	witness.key     cosigns checkpoints, with witness.json and witness-state
 //
 // A crash at any point leaves a folder that opens, with a share of the key that
@@ -335,10 +336,11 @@ func (c *Custodian) trust(b *policy.Bundle, followed bool) error {
 }
 
 // Follow asks the public log which rules are in force: follow leads from the bundle
-// in the folder to the one in force (rules.History.Follow), and its refusal is
-// returned. What is new is kept, and only now are shares destroyed that a bundle in
-// force makes obsolete. Without a bundle to begin with it is [ErrNoRules].
-func (c *Custodian) Follow(follow func(from *policy.Bundle) (inForce *policy.Bundle, err error)) (*policy.Bundle, error) {
+// in the folder, and from how far the log was read before, to the one in force and to
+// how far it was read now (rules.History), and its refusal is returned. What is new is
+// kept, and only now are shares destroyed that a bundle in force makes obsolete. Without
+// a bundle to begin with it is [ErrNoRules].
+func (c *Custodian) Follow(follow func(from *policy.Bundle, read []byte) (inForce *policy.Bundle, now []byte, err error)) (*policy.Bundle, error) {
 	known, err := c.rules()
 	if err == nil && known == nil {
 		err = ErrNoRules
@@ -346,11 +348,21 @@ func (c *Custodian) Follow(follow func(from *policy.Bundle) (inForce *policy.Bun
 	if err != nil {
 		return nil, err
 	}
-	inForce, err := follow(known)
+	read, err := c.folder.open(followedFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	inForce, now, err := follow(known, read)
+	if err == nil {
+		err = c.adopt(inForce)
+	}
+	if err == nil && !bytes.Equal(now, read) {
+		err = c.folder.put(followedFile, now)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return inForce, c.adopt(inForce)
+	return inForce, nil
 }
 
 // Begin makes b the bundle from which a folder follows the log that has seen none yet; one that

@@ -30,6 +30,7 @@ const (
 const (
 	identityName = "custodian.json"
 	bundleFile   = "bundle.json"
+	followedFile = "followed.json"
 	witnessName  = "witness.json"
 	witnessState = "witness-state"
 )

@@ -407,6 +407,36 @@ func TestEveryRecordIsPutIntoOrder(t *testing.T) {
 	}
 }
 
+// A rotation writes the pages of its group and no index: each record stays on its page, which
+// has room for it.
+func TestARotationStaysOnItsPages(t *testing.T) {
+	h, ctx := newHouse(t, 0), t.Context()
+	h.openGroups(t, 2)
+	const each = 30
+	for n := range 2 * each {
+		h.group = 1 + n%2
+		h.enrol(t)
+	}
+	if err := h.s.Shuffle(ctx); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	for range 3 {
+		if _, err := h.keeper().RotateGroup(ctx, 1); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	h.k.pool.Reset() // a connection tells what it did when it ends
+	var moved, onPage int64
+	for tries := 0; moved < 3*each && tries < 1000; tries++ {
+		if err := h.conn.QueryRow(ctx, `SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables WHERE relid = 'penname.records'::regclass`).Scan(&moved, &onPage); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if moved != 3*each || onPage != moved {
+		t.Errorf("%d of %d halves stayed on their page", onPage, moved)
+	}
+}
+
 // A table that cannot be put into order keeps no other from its turn, and is said.
 func TestARefusedTableKeepsNoOther(t *testing.T) {
 	admin := database(t)

@@ -50,6 +50,7 @@ type world struct {
 	bundles      map[string][]byte
 	endorsements map[string][]string
 	fetched      []string
+	entries      int // tiles of leaves that were read
 }
 
 func newWorld(t testing.TB) *world {
@@ -165,6 +166,11 @@ func (w *world) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 
 // ReadTiles implements torchwood.TileReader.
 func (w *world) ReadTiles(ctx context.Context, tiles []tlog.Tile) ([][]byte, error) {
+	for _, tile := range tiles {
+		if tile.L < 0 {
+			w.entries++
+		}
+	}
 	return w.served().ReadTiles(ctx, tiles)
 }
 

@@ -21,6 +21,8 @@ package rules
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -69,7 +71,7 @@ type History struct {
 	cosigned time.Time            // when a quorum had last cosigned it
 	log      *proof.Log           // under whose policy
 	entries  []Entry              // all bundle leaves in it
-	records  []record             // all leaves of platforms in it
+	records  []Record             // all leaves of platforms in it
 	begin    int                  // entries[begin] is the trusted bundle; -1: not there
 }
 
@@ -122,6 +124,42 @@ func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duratio
 	return candidates[len(candidates)-1], nil
 }
 
+// followed is how far somebody followed a log.
+type followed struct {
+	Origin    string   `json:"origin"`
+	Size      int64    `json:"size"` // leaves
+	Root      []byte   `json:"root"` // of the tree of that size
+	Bundles   []Entry  `json:"bundles"`
+	Platforms []Record `json:"platforms"`
+}
+
+// Followed returns how far the history came, for [History.Resume]. Who keeps it to themself
+// reads only what is new the next time, and notices a log that changed its story meanwhile.
+func (h *History) Followed() ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return json.Marshal(followed{h.tree.Origin, h.tree.N, h.tree.Hash[:], h.entries, h.records})
+}
+
+// Resume goes on where a history ended, before anything was followed. What is of another log,
+// does not hold the trusted bundle or cannot be read is left aside: then all is read from the
+// beginning.
+func (h *History) Resume(read []byte) {
+	var f followed
+	if json.Unmarshal(read, &f) != nil || f.Origin != h.log.Origin || len(f.Root) != sha256.Size {
+		return
+	}
+	begin := slices.IndexFunc(f.Bundles, func(e Entry) bool { return e.Bundle == h.trusted.Hash() })
+	if begin < 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tree.Origin, h.tree.N = f.Origin, f.Size
+	copy(h.tree.Hash[:], f.Root)
+	h.entries, h.records, h.begin = f.Bundles, f.Platforms, begin
+}
+
 // checkpointTime is how long a checkpoint is waited for: readers of tiles ask again
 // for minutes.
 const checkpointTime = 15 * time.Second
@@ -156,7 +194,7 @@ func (h *History) read(ctx context.Context, older torchwood.Checkpoint) error {
 			h.entries = append(h.entries, Entry{l.Bundle, index, l.Day})
 		}
 		if l.Kind == proof.KindPlatform {
-			h.records = append(h.records, record{index, l.Package})
+			h.records = append(h.records, Record{index, l.Package})
 		}
 	})
 	if err != nil {
@@ -336,10 +374,10 @@ func (h *History) Entries() []Entry {
 	return slices.Clone(h.entries)
 }
 
-// record is the leaf of the record of a platform.
-type record struct {
-	leaf   int64
-	digest string
+// Record is the leaf of the record of a platform.
+type Record struct {
+	Leaf   int64  `json:"leaf"`   // index
+	Digest string `json:"digest"` // [proof.PlatformDigest]
 }
 
 // HoldsRecord reports whether the newest tree that was followed holds, at that leaf, the
@@ -347,8 +385,8 @@ type record struct {
 func (h *History) HoldsRecord(leaf int64, digest string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, found := slices.BinarySearchFunc(h.records, record{leaf, digest}, func(a, b record) int {
-		return cmp.Or(cmp.Compare(a.leaf, b.leaf), cmp.Compare(a.digest, b.digest))
+	_, found := slices.BinarySearchFunc(h.records, Record{leaf, digest}, func(a, b Record) int {
+		return cmp.Or(cmp.Compare(a.Leaf, b.Leaf), cmp.Compare(a.Digest, b.Digest))
 	})
 	return found
 }

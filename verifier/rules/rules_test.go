@@ -71,6 +71,59 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// Who kept how far they came reads only what is new, and finds a log that changed its story
+// meanwhile; what they kept of something else is left aside.
+func TestResume(t *testing.T) {
+	w := newWorld(t)
+	first := w.bundle(nil, nil)
+	second := w.bundle(first, nil)
+	w.log(first)
+	w.others(1000)
+	w.log(second)
+	if _, err := w.history(first).Followed(); err != nil {
+		t.Fatal(err)
+	}
+	h := w.history(first)
+	if _, err := h.Follow(t.Context(), noon, maxAge); err != nil {
+		t.Fatal(err)
+	}
+	read, err := h.Followed()
+	check(t, err)
+	fork := w.fork(900)
+	fork.others(200)
+	third := w.bundle(second, nil)
+	w.others(300)
+	w.log(third)
+	for name, c := range map[string]struct {
+		on      *world
+		trusted *policy.Bundle
+		read    string
+		entries int // tiles of leaves that are read
+		want    error
+	}{
+		"from the beginning":      {w, first, "", 6, nil},
+		"from there on":           {w, first, string(read), 3, nil}, // the one that had begun is read again
+		"from a later bundle":     {w, second, string(read), 3, nil},
+		"from one that is newer":  {w, third, string(read), 6, nil},
+		"no file of ours":         {w, first, "{", 6, nil},
+		"of another log":          {w, first, strings.Replace(string(read), origin, "log.example/other", 1), 6, nil},
+		"a root that is too long": {w, first, strings.Replace(string(read), `"root":"`, `"root":"AAAA`, 1), 6, nil},
+		"a log that forked":       {fork, first, string(read), 0, proof.ErrSplitView},
+	} {
+		h, err := New(c.trusted, c.on, w.fetch)
+		check(t, err)
+		h.Resume([]byte(c.read))
+		c.on.entries = 0
+		inForce, err := h.Follow(t.Context(), noon, maxAge)
+		if !errors.Is(err, c.want) || c.on.entries != c.entries || err == nil && (inForce.Hash() != third.Hash() || len(h.Entries()) != 3) {
+			t.Errorf("%s: %v, %d tiles", name, err, c.on.entries)
+		}
+		if since, err := h.Since(t.Context(), first.Hash()); c.want == nil && (err != nil || len(since) != 3) {
+			t.Errorf("%s: %d, %v", name, len(since), err)
+		}
+	}
+}
+
 // A server that lies about anything gets nobody to act.
 func TestALyingServer(t *testing.T) {
 	changed := func(b *policy.Bundle) { b.MaxTargets-- }

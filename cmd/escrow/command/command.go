@@ -177,9 +177,9 @@ func (p *program) readBundle(name string) (*policy.Bundle, error) {
 }
 
 // follow asks the public log which rules are in force, beginning with a bundle that
-// is trusted, and returns all bundles that it holds and the one in force. It reads
-// the log that the registrar serves, or a mirror.
-func (p *program) follow(ctx context.Context, trusted *policy.Bundle, mirror string, maxAge time.Duration) (*rules.History, *policy.Bundle, error) {
+// is trusted and with what was read before, and returns all bundles that it holds and
+// the one in force. It reads the log that the registrar serves, or a mirror.
+func (p *program) follow(ctx context.Context, trusted *policy.Bundle, read []byte, mirror string, maxAge time.Duration) (*rules.History, *policy.Bundle, error) {
 	source, err := tiles(p, mirror)
 	if err != nil {
 		return nil, nil, err
@@ -192,6 +192,7 @@ func (p *program) follow(ctx context.Context, trusted *policy.Bundle, mirror str
 	if err != nil {
 		return nil, nil, err
 	}
+	h.Resume(read)
 	inForce, err := h.Follow(ctx, p.Now(), maxAge)
 	return h, inForce, err
 }

@@ -67,9 +67,11 @@ func (h *home) inForce(ctx context.Context, c *custodian.Custodian) (history *ru
 	if _, err := h.registrar(); err != nil {
 		return nil, nil, err
 	}
-	inForce, err = c.Follow(func(from *policy.Bundle) (b *policy.Bundle, err error) {
-		history, b, err = h.follow(ctx, from, "", maxAge)
-		return b, err
+	inForce, err = c.Follow(func(from *policy.Bundle, read []byte) (b *policy.Bundle, now []byte, err error) {
+		if history, b, err = h.follow(ctx, from, read, "", maxAge); err == nil {
+			now, err = history.Followed()
+		}
+		return b, now, err
 	})
 	return history, inForce, err
 }

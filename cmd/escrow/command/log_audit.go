@@ -151,7 +151,7 @@ func (p *program) logOf(ctx context.Context, trusted *policy.Bundle, mirror stri
 	if _, err := log.OpenCheckpoint(signed); !errors.Is(err, proof.ErrQuorum) {
 		return log, nil
 	}
-	h, _, err := p.follow(ctx, trusted, mirror, maxAge)
+	h, _, err := p.follow(ctx, trusted, nil, mirror, maxAge)
 	if err != nil {
 		return log, nil
 	}

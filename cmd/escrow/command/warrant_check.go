@@ -147,7 +147,7 @@ func (p *program) check(ctx context.Context, file string, text []byte, with chec
 
 // inForce says whether other rules are in force, and returns the registry of these.
 func (p *program) inForce(ctx context.Context, b *policy.Bundle) (faults []policy.Fault, platforms *policy.Platforms, err error) {
-	_, now, err := p.follow(ctx, b, "", maxAge)
+	_, now, err := p.follow(ctx, b, nil, "", maxAge)
 	if err != nil {
 		return nil, nil, err
 	}

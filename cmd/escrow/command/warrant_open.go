@@ -184,7 +184,7 @@ func (p *program) since(ctx context.Context, d opening.Delivery, trusted *policy
 	if err != nil {
 		return nil, err
 	}
-	h, _, err := p.follow(ctx, trusted, "", maxAge)
+	h, _, err := p.follow(ctx, trusted, nil, "", maxAge)
 	if err != nil {
 		return nil, err
 	}
