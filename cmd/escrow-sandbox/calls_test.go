@@ -7,30 +7,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/oauth2"
 
-	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/vault"
 )
-
-// calls counts what a request asks of the database and of Vault, by name.
-type calls struct {
-	mu    sync.Mutex
-	named map[string]int
-}
-
-func (c *calls) add(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.named[name]++
-}
-
-func (c *calls) statement(sql string) { c.add(statementName(sql)) }
 
 // during returns the least number of each name in several runs: what the service does by itself
 // meanwhile is not in all of them.
@@ -38,15 +22,11 @@ func (c *calls) during(t *testing.T, runs int, do func() error) map[string]int {
 	t.Helper()
 	var least map[string]int
 	for range runs {
-		c.mu.Lock()
-		c.named = map[string]int{}
-		c.mu.Unlock()
+		c.take()
 		if err := do(); err != nil {
 			t.Fatal(err)
 		}
-		c.mu.Lock()
-		now := maps.Clone(c.named)
-		c.mu.Unlock()
+		now := c.take()
 		if least == nil {
 			least = now
 		}
@@ -89,9 +69,9 @@ func statementName(sql string) string {
 // TestCallsOfAPerson holds what one person costs the database and Vault: each statement, each
 // COMMIT and each call to Vault is named here, and none comes in beside them.
 func TestCallsOfAPerson(t *testing.T) {
-	counted := &calls{named: map[string]int{}}
+	counted := &calls{}
 	clients := []world.Client{{ID: "one", Name: "Platform one", RedirectURIs: []string{back}, IDTokenAlg: "EdDSA"}, {ID: "two", Name: "Platform two", RedirectURIs: []string{back}, IDTokenAlg: "EdDSA"}}
-	w, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: true, Log: io.Discard, People: crowd(), PerSender: 10_000, Clients: clients, Stores: postgres.Options{Statement: counted.statement}})
+	w, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: true, Log: io.Discard, People: crowd(), PerSender: 10_000, Clients: clients, Stores: counted.stores("issuing", statementName)})
 	if err != nil {
 		t.Fatal(err)
 	}

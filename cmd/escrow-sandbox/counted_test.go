@@ -12,20 +12,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox/world"
 )
 
-// calls counts, by name, what the disclosing side asks of others: SQL statements and COMMITs as
-// they are on the wire, cosignatures of witnesses, and calls of the key service.
+// calls counts, by name, what a side asks of others: SQL statements and COMMITs as they are on
+// the wire, cosignatures of witnesses, and calls of the key service.
 type calls struct {
 	mu sync.Mutex
 	by map[string]int
@@ -59,11 +56,12 @@ func total(by map[string]int, prefix string) (n int) {
 	return n
 }
 
-// stores are the options by which a world's sides open their databases through c.
-func (c *calls) stores() postgres.Options {
+// stores are the options by which a world's sides open their databases, so that each statement of
+// a side is told to c, by a name if it is to have another.
+func (c *calls) stores(side string, name func(sql string) string) postgres.Options {
 	return postgres.Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-		return &countedConn{Conn: conn, calls: c, prepared: map[string]string{}}, err
+		return &countedConn{Conn: conn, side: side, name: name, calls: c, prepared: map[string]string{}}, err
 	}}
 }
 
@@ -99,11 +97,13 @@ func (k countedKeys) OpenLinks(ctx context.Context, links []disclose.Wrapped) ([
 type countedConn struct {
 	net.Conn
 	*calls
-	disclosing bool
-	started    bool
-	within     bool // a transaction
-	rest       []byte
-	prepared   map[string]string
+	side     string
+	name     func(sql string) string // nil: its words
+	ours     bool                    // it is of that side
+	started  bool
+	within   bool // a transaction
+	rest     []byte
+	prepared map[string]string
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {
@@ -143,8 +143,8 @@ func (c *countedConn) message(kind byte, body []byte) {
 	}
 	switch {
 	case !c.started:
-		c.disclosing = bytes.Contains(body, []byte("penname_disclosing\x00"))
-	case !c.disclosing:
+		c.ours = bytes.Contains(body, []byte("penname_"+c.side+"\x00"))
+	case !c.ours:
 	case kind == 'Q':
 		c.statement(text())
 	case kind == 'P':
@@ -157,6 +157,10 @@ func (c *countedConn) message(kind byte, body []byte) {
 }
 
 func (c *countedConn) statement(sql string) {
+	if c.name != nil {
+		c.add(c.name(sql))
+		return
+	}
 	words := strings.Join(strings.Fields(sql), " ")
 	if len(words) > 150 {
 		words = words[:100] + " … " + words[len(words)-50:]
@@ -174,44 +178,6 @@ func (c *countedConn) statement(sql string) {
 	default:
 		c.add("sql " + words)
 	}
-}
-
-// processorTime is that of this process, in which are the service, its witnesses and whoever runs
-// the escrow program, and that of all whom it started, PostgreSQL and Vault, as far as they live
-// or were waited for.
-func processorTime(tb testing.TB) (own, others time.Duration) {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		tb.Fatal(err)
-	}
-	own = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	parents, ticks := map[int]int{}, map[int]int{}
-	for _, file := range stats {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // proc(5), from the third on
-		parents[pid], _ = strconv.Atoi(fields[1])
-		for _, field := range fields[11:15] { // utime, stime, and those of children that were waited for
-			n, _ := strconv.Atoi(field)
-			ticks[pid] += n
-		}
-	}
-	for pid, n := range ticks {
-		for of := parents[pid]; of > 1; of = parents[of] {
-			if of == os.Getpid() {
-				others += time.Duration(n) * (time.Second / 100)
-				break
-			}
-		}
-	}
-	return own, others
 }
 
 // lines are what was counted, one name a line.
@@ -232,7 +198,7 @@ var disclosureCalls = filepath.Join("testdata", "disclosure-calls.txt")
 func TestDisclosureCalls(t *testing.T) {
 	const cases = 7
 	var c calls
-	w, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Log: io.Discard, Progress: io.Discard, People: crowd(), Stores: c.stores()})
+	w, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Log: io.Discard, Progress: io.Discard, People: crowd(), Stores: c.stores("disclosing", nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func BenchmarkDisclosures(b *testing.B) {
 		b.Run(keys, func(b *testing.B) {
 			var c calls
 			people := crowd()[:len(sandbox.People())+int(nextPerson.Load())+b.N+1] // whom nobody needs is only to be collected
-			w, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: people, PerSender: 10_000, Stores: c.stores()})
+			w, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: people, PerSender: 10_000, Stores: c.stores("disclosing", nil)})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -52,14 +52,21 @@ func BenchmarkDisclosures(b *testing.B) {
 			var wall, clients, services, floor []float64 // seconds a case, of each round
 			asked := map[string]int{}
 			b.ResetTimer()
-			for _, round := range rounds(cases[1:]) {
-				own, others := processorTime(b)
+			for _, round := range inFive(cases[1:]) {
+				before := processors(b)
 				began := time.Now()
 				discloseAll(b, round)
 				wall = append(wall, time.Since(began).Seconds()/float64(len(round)))
-				ownNow, othersNow := processorTime(b)
-				clients = append(clients, (ownNow-own).Seconds()/float64(len(round)))
-				services = append(services, (othersNow-others).Seconds()/float64(len(round)))
+				var own, others time.Duration
+				for program, until := range processors(b) {
+					if took := until - before[program]; program == "self" {
+						own = took
+					} else {
+						others += took
+					}
+				}
+				clients = append(clients, own.Seconds()/float64(len(round)))
+				services = append(services, others.Seconds()/float64(len(round)))
 				for name, n := range c.take() {
 					asked[name] += n
 				}
@@ -89,14 +96,9 @@ func discloseAll(b *testing.B, cases []*world.Case) {
 	}
 }
 
-// rounds are five of about the same size.
-func rounds(cases []*world.Case) [][]*world.Case {
+// inFive are rounds of about the same size.
+func inFive(cases []*world.Case) [][]*world.Case {
 	return slices.Collect(slices.Chunk(cases, (len(cases)+4)/5))
-}
-
-func median(all []float64) float64 {
-	all = slices.Sorted(slices.Values(all))
-	return all[len(all)/2]
 }
 
 // What the floor of one case is made of. Each signature is made once and checked once: of the

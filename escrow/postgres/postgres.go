@@ -117,9 +117,6 @@ type Options struct {
 	Commit     time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
 	ChecksOnly bool          // store nothing, read no row key: what needs it does not work
 
-	// Statement is told of each statement, for tests that count them; nil: nobody is.
-	Statement func(sql string)
-
 	// Dial replaces the network, for tests of what a broken one does.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -239,7 +236,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	if cfg.MaxConns = o.MaxConns; o.MaxConns == 0 {
 		cfg.MaxConns = 16
 	}
-	c.Tracer = patience{cmp.Or(o.Answer, answerTime), o.Statement}
+	c.Tracer = patience(cmp.Or(o.Answer, answerTime))
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return db{}, ErrDSN

@@ -213,10 +213,7 @@ func isLengthy(ctx context.Context) bool { return ctx.Value(lengthyKey{}) != nil
 // patience ends a statement that the server does not answer in time, as a frozen one
 // does not: whoever waits for it then hears so within seconds. It implements
 // pgx's tracers, whose context a statement runs under.
-type patience struct {
-	limit time.Duration
-	told  func(sql string) // Options.Statement; nil: nobody is
-}
+type patience time.Duration
 
 type patienceKey struct{}
 
@@ -224,7 +221,7 @@ func (p patience) begin(ctx context.Context) context.Context {
 	if isLengthy(ctx) || ctx.Value(timedKey{}) != nil {
 		return ctx
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.limit)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(p))
 	return context.WithValue(ctx, patienceKey{}, cancel)
 }
 
@@ -234,15 +231,8 @@ func (patience) end(ctx context.Context) {
 	}
 }
 
-func (p patience) tell(sql string) {
-	if p.told != nil {
-		p.told(sql)
-	}
-}
-
 // TraceQueryStart implements pgx.QueryTracer.
-func (p patience) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
-	p.tell(q.SQL)
+func (p patience) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	return p.begin(ctx)
 }
 
@@ -257,9 +247,7 @@ func (p patience) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceB
 }
 
 // TraceBatchQuery implements pgx.BatchTracer.
-func (p patience) TraceBatchQuery(_ context.Context, _ *pgx.Conn, q pgx.TraceBatchQueryData) {
-	p.tell(q.SQL)
-}
+func (patience) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 
 // TraceBatchEnd implements pgx.BatchTracer.
 func (p patience) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchEndData) {
