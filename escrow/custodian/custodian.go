@@ -362,7 +362,7 @@ func (c *Custodian) Follow(follow func(from *policy.Bundle, read []byte) (inForc
 		err = c.adopt(inForce)
 	}
 	if err == nil && !bytes.Equal(now, read) {
-		err = c.folder.put(followedFile, now)
+		err = c.folder.note(followedFile, now)
 	}
 	if err != nil {
 		return nil, err

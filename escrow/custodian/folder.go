@@ -217,6 +217,19 @@ func (f *folder) put(name string, b []byte) error {
 	return f.disk.Rename(next, f.path(name))
 }
 
+// note writes a file that may be lost or cut short when the power fails: it waits for no disk.
+func (f *folder) note(name string, b []byte) error {
+	next := f.path(name + ".next")
+	err := os.WriteFile(next, b, 0o600)
+	if err == nil {
+		err = os.Rename(next, f.path(name))
+	}
+	if err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	return nil
+}
+
 func (f *folder) jwk(name string) (jose.JSONWebKey, error) {
 	b, err := f.read(name)
 	if err != nil {
