@@ -189,7 +189,7 @@ func lines(by map[string]int) string {
 	return s.String()
 }
 
-var disclosureCalls = filepath.Join("testdata", "disclosure-calls.txt")
+var disclosureCalls = filepath.Join("testdata", "disclosure.calls")
 
 // TestDisclosureCalls names whatever the disclosing side asks of its database, of witnesses and
 // of the key service while a case is filed, decided and opened: what is added is named in
