@@ -193,7 +193,7 @@ var disclosureCalls = filepath.Join("testdata", "disclosure.calls")
 
 // TestDisclosureCalls names whatever the disclosing side asks of its database, of witnesses and
 // of the key service while a case is filed, decided and opened: what is added is named in
-// testdata/disclosure-calls.txt (go test -run TestDisclosureCalls -update). Jobs do the same now
+// testdata/disclosure.calls (go test -run TestDisclosureCalls -update). Jobs do the same now
 // and then: so the count that most cases have counts.
 func TestDisclosureCalls(t *testing.T) {
 	const cases = 7
