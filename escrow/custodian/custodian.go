@@ -26,7 +26,7 @@
 //	ceremony-….state, transcript-….json  what was said in a ceremony
 //	review-…        what was shown of a case; decision-… what they signed in it; briefs.age
 //	                what later reviews need of it. All go a year after the warrant expired
-//	followed.json   how far the public log was read
+//	followed        how far the public log was read
 //	witness.key     cosigns checkpoints, with witness.json and witness-state
 //
 // A crash at any point leaves a folder that opens, with a share of the key that
@@ -354,18 +354,18 @@ func (c *Custodian) Follow(follow func(from *policy.Bundle, read []byte) (inForc
 		return nil, err
 	}
 	read, err := c.folder.open(followedFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if err != nil { // then all is read again
+		read = nil
 	}
 	inForce, now, err := follow(known, read)
 	if err == nil {
 		err = c.adopt(inForce)
 	}
-	if err == nil && !bytes.Equal(now, read) {
-		err = c.folder.note(followedFile, now)
-	}
 	if err != nil {
 		return nil, err
+	}
+	if !bytes.Equal(now, read) {
+		c.folder.note(followedFile, now)
 	}
 	return inForce, nil
 }

@@ -30,7 +30,7 @@ const (
 const (
 	identityName = "custodian.json"
 	bundleFile   = "bundle.json"
-	followedFile = "followed.json"
+	followedFile = "followed"
 	witnessName  = "witness.json"
 	witnessState = "witness-state"
 )
@@ -217,17 +217,19 @@ func (f *folder) put(name string, b []byte) error {
 	return f.disk.Rename(next, f.path(name))
 }
 
-// note writes a file that may be lost or cut short when the power fails: it waits for no disk.
-func (f *folder) note(name string, b []byte) error {
-	next := f.path(name + ".next")
-	err := os.WriteFile(next, b, 0o600)
-	if err == nil {
-		err = os.Rename(next, f.path(name))
+// note writes a file that may be lost or cut short: it waits for no disk, and fails nobody.
+func (f *folder) note(name string, b []byte) {
+	next, err := os.CreateTemp(f.dir, name+".*")
+	if err != nil {
+		return
+	}
+	_, err = next.Write(b)
+	if err = errors.Join(err, next.Close()); err == nil {
+		err = os.Rename(next.Name(), f.path(name))
 	}
 	if err != nil {
-		return secretfile.ErrUnwritable.Because(err)
+		_ = os.Remove(next.Name())
 	}
-	return nil
 }
 
 func (f *folder) jwk(name string) (jose.JSONWebKey, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -87,10 +88,32 @@ func (s *Server) inTurn(method, pattern string, h Handler) Handler {
 		if err != nil {
 			return err
 		}
-		defer leave()
-		return h(w, r)
+		place := &place{ResponseWriter: w, leave: sync.OnceFunc(leave)}
+		defer place.leave()
+		return h(place, r)
 	}
 }
+
+// place is given back when the answer begins: whoever reads slowly keeps none.
+type place struct {
+	http.ResponseWriter
+	leave func()
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (p *place) WriteHeader(status int) {
+	p.leave()
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements io.Writer.
+func (p *place) Write(b []byte) (int, error) {
+	p.leave()
+	return p.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (p *place) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // broken is a body that could not be read to its end.
 type broken struct{ err error }

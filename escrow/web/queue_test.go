@@ -101,3 +101,25 @@ func TestBodiesBeforeTheQueue(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// Whoever reads their answer slowly keeps nobody from theirs.
+func TestSlowReadersKeepNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEdge(t, &strings.Builder{})
+		s.queue = newQueue(1, 0)
+		read := make(chan struct{})
+		s.Handle("GET", "/slow", NoBody, Rate{}, func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := w.Write([]byte("x"))
+			<-read
+			return err
+		})
+		s.Handle("GET", "/quick", NoBody, Rate{}, func(http.ResponseWriter, *http.Request) error { return nil })
+		go s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/slow", nil))
+		synctest.Wait()
+		w := httptest.NewRecorder()
+		if s.ServeHTTP(w, httptest.NewRequest("GET", "/quick", nil)); w.Code != http.StatusOK {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		close(read)
+	})
+}

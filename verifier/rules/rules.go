@@ -19,6 +19,7 @@
 package rules
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -126,6 +127,7 @@ func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duratio
 
 // followed is how far somebody followed a log.
 type followed struct {
+	Trusted   string   `json:"trusted"` // hash of the bundle behind which bundles were verified
 	Origin    string   `json:"origin"`
 	Size      int64    `json:"size"` // leaves
 	Root      []byte   `json:"root"` // of the tree of that size
@@ -138,19 +140,28 @@ type followed struct {
 func (h *History) Followed() ([]byte, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return json.Marshal(followed{h.tree.Origin, h.tree.N, h.tree.Hash[:], h.entries, h.records})
+	raw, err := json.Marshal(followed{h.trusted.Hash(), h.tree.Origin, h.tree.N, h.tree.Hash[:], h.entries, h.records})
+	sum := sha256.Sum256(raw)
+	return append(sum[:], raw...), err
 }
 
 // Resume goes on where a history ended, before anything was followed. What is of another log,
-// does not hold the trusted bundle or cannot be read is left aside: then all is read from the
-// beginning.
+// was verified from a later bundle than the trusted one, does not hold that or was changed is left
+// aside: then all is read from the beginning.
 func (h *History) Resume(read []byte) {
-	var f followed
-	if json.Unmarshal(read, &f) != nil || f.Origin != h.log.Origin || len(f.Root) != sha256.Size {
+	if len(read) < sha256.Size {
 		return
 	}
-	begin := slices.IndexFunc(f.Bundles, func(e Entry) bool { return e.Bundle == h.trusted.Hash() })
-	if begin < 0 {
+	var f followed
+	sum := sha256.Sum256(read[sha256.Size:])
+	if !bytes.Equal(sum[:], read[:sha256.Size]) || json.Unmarshal(read[sha256.Size:], &f) != nil || f.Origin != h.log.Origin || len(f.Root) != sha256.Size {
+		return
+	}
+	of := func(hash string) int {
+		return slices.IndexFunc(f.Bundles, func(e Entry) bool { return e.Bundle == hash })
+	}
+	from, begin := of(f.Trusted), of(h.trusted.Hash())
+	if from < 0 || begin < from {
 		return
 	}
 	h.mu.Lock()

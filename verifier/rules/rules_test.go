@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -89,6 +90,11 @@ func TestResume(t *testing.T) {
 	}
 	read, err := h.Followed()
 	check(t, err)
+	changed := func(old, with string) string {
+		raw := strings.Replace(string(read[sha256.Size:]), old, with, 1)
+		sum := sha256.Sum256([]byte(raw))
+		return string(sum[:]) + raw
+	}
 	fork := w.fork(900)
 	fork.others(200)
 	third := w.bundle(second, nil)
@@ -106,8 +112,11 @@ func TestResume(t *testing.T) {
 		"from a later bundle":     {w, second, string(read), 3, nil},
 		"from one that is newer":  {w, third, string(read), 6, nil},
 		"no file of ours":         {w, first, "{", 6, nil},
-		"of another log":          {w, first, strings.Replace(string(read), origin, "log.example/other", 1), 6, nil},
-		"a root that is too long": {w, first, strings.Replace(string(read), `"root":"`, `"root":"AAAA`, 1), 6, nil},
+		"of another log":          {w, first, changed(origin, "log.example/other"), 6, nil},
+		"a root that is too long": {w, first, changed(`"root":"`, `"root":"AAAA`), 6, nil},
+		"verified from a later":   {w, first, changed(`"trusted":"`+first.Hash(), `"trusted":"`+second.Hash()), 6, nil},
+		"verified from nowhere":   {w, first, changed(`"trusted":"`, `"trusted":"00`), 6, nil},
+		"a bit that flipped":      {w, first, strings.Replace(string(read), `"size":1`, `"size":0`, 1), 6, nil},
 		"a log that forked":       {fork, first, string(read), 0, proof.ErrSplitView},
 	} {
 		h, err := New(c.trusted, c.on, w.fetch)
