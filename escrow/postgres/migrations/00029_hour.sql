@@ -235,7 +235,7 @@ BEGIN
   SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns FROM pg_attribute
     WHERE attrelid = t::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'fresh';
   EXECUTE format('SELECT array_agg(%1$I::text ORDER BY %1$I) FROM %2$I WHERE fresh IS NULL AND %3$I IN
-    (SELECT %3$I FROM %2$I WHERE fresh IS NULL GROUP BY 1 HAVING count(DISTINCT xmin::text) > 1)', key, t, era) INTO keys;
+    (SELECT %3$I FROM %2$I GROUP BY 1 HAVING count(DISTINCT xmin::text) > 1)', key, t, era) INTO keys;
   WHILE next <= coalesce(cardinality(keys), 0) LOOP
     BEGIN
       PERFORM set_config('lock_timeout', '20ms', true);
