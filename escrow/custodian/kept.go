@@ -58,8 +58,9 @@ type kept struct {
 	ordered
 }
 
-// ordered is what later reviews are shown of one, beside which case it was and when: who ordered it for whom, when it was recorded,
-// and the digest of each target's pen name and platform.
+// ordered is what later reviews are shown of one, beside which case it was and when: who
+// ordered it for whom, when it was recorded, and the digest of each target's pen name and
+// platform.
 type ordered struct {
 	Authority string    `json:"authority,omitempty"`
 	Requester string    `json:"requester,omitempty"` // id of the organisation

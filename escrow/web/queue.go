@@ -88,13 +88,14 @@ func (s *Server) inTurn(method, pattern string, h Handler) Handler {
 		if err != nil {
 			return err
 		}
-		place := &place{ResponseWriter: w, leave: sync.OnceFunc(leave)}
-		defer place.leave()
-		return h(place, r)
+		answer := &place{ResponseWriter: w, leave: sync.OnceFunc(leave)}
+		defer answer.leave()
+		return h(answer, r)
 	}
 }
 
-// place is given back when the answer begins: whoever reads slowly keeps none.
+// place is an answer with its place, which is given back when the answer begins: whoever reads
+// slowly keeps none.
 type place struct {
 	http.ResponseWriter
 	leave func()
