@@ -8,7 +8,7 @@ LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 NODE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penname/node-22
 export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 
-.PHONY: demo test soak clients check bench growth build setup
+.PHONY: demo test soak clients check bench growth build setup release pages
 
 # make demo          start the sandbox, play the story, stay up
 # make demo ONCE=1   exit after the story: 0 only if every step held
@@ -21,9 +21,11 @@ demo:
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup
 	$(GO) vet ./...
-	$(GO) test -timeout 60m ./... ./.ci/figures
+	$(GO) test -timeout 60m ./... ./.ci/figures ./.ci/echo5
 	CGO_ENABLED=1 $(GO) test -tags pkcs11 ./escrow/pkcs11
 	cd deploy/prometheus && $(GO) test ./...
+	cd .ci/release && $(GO) test ./...
+	cd deploy/container && $(GO) test ./...
 
 # Clients do everything on a cluster for an hour while its parts are killed, frozen and cut
 # off, and what they saw is compared with what is there.
@@ -41,6 +43,10 @@ clients:
 	@table=$$(mktemp) && trap "rm -f $$table" EXIT && \
 	{ $(GO) test -count=1 -timeout 30m -run TestClients ./escrow/sandbox/clients -all -table $$table $(if $(UPDATE),-update) >&2 || failed=1; } && \
 	cat $$table && test -z "$$failed"
+
+# Each page of people, in each state and view, as a picture: make pages DIR=/tmp/pages
+pages: setup
+	@mkdir -p $(DIR) && $(GO) test -count=1 ./escrow/web/person -run TestPagesInABrowser -pictures $(abspath $(DIR)) && ls $(DIR) | wc -l
 
 # What the tests stand on: PostgreSQL, Node.js, spin and Vault, each only if missing.
 setup:
@@ -63,9 +69,17 @@ bench: setup
 
 # The same of a whole world among more and more people: about 40 minutes, and 30 GB of disk.
 # make growth PEOPLE='10000 100000' KEEP=/var/tmp/growth    who is made stays there for the next run
+# make growth PEOPLE=1000000 PAGES=1    people's pages and sign-ins alone
 growth: setup
 	@nice -n 19 $(GO) test ./cmd/escrow-sandbox -run '^$$' -bench BenchmarkGrowth -benchtime 1x -timeout 90m \
-	  -people '$(or $(PEOPLE),10000 1000000 5000000)' $(if $(KEEP),-keep '$(KEEP)') | $(GO) run ./.ci/figures $(if $(JSON),-json)
+	  -people '$(or $(PEOPLE),10000 1000000 5000000)' $(if $(KEEP),-keep '$(KEEP)') $(if $(PAGES),-pages) | $(GO) run ./.ci/figures $(if $(JSON),-json)
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o bin/ ./cmd/...
+
+# What is published of the tagged commit, for amd64 and arm64, in dist/: packages for Debian, the
+# programs' digests for a bundle, what they are made of, and checksums that KEY signs.
+# make release VERSION=v1.4.0 KEY=~/.ssh/penname-release
+release:
+	$(GO) build -C .ci/release -o ../../bin/release .
+	bin/release $(if $(KEY),-key '$(KEY)') $(VERSION)

@@ -15,6 +15,7 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/escrow/web/person"
+	"github.com/penname/penname/escrow/web/record"
 	"github.com/penname/penname/verifier/document"
 )
 
@@ -40,6 +41,7 @@ func routes(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	court.Mount(courts, court.Config{Registrar: &disclose.Registrar{Rules: &disclose.Rules{}}, Board: &disclose.Board{}})
+	record.Mount(courts, nil)
 	own := func(e *web.Server) (all []string) {
 		for route := range e.Limits() {
 			if _, shared := every.Limits()[route]; !shared {

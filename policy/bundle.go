@@ -108,6 +108,7 @@ type Bundle struct {
 	bodies      cedar.Set       // see allBodies
 	names       []string        // custodians' names and organisations, folded
 
+	log           *trustedLog     // nil of one that was not parsed
 	organisations map[string]bool // ids
 	anchors       []*x509.Certificate
 }
@@ -250,7 +251,7 @@ func ParseBundle(b []byte) (*Bundle, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(b)
-	bundle.raw, bundle.hash = bytes.Clone(b), hex.EncodeToString(sum[:])
+	bundle.raw, bundle.hash, bundle.log = bytes.Clone(b), hex.EncodeToString(sum[:]), &trustedLog{}
 	return bundle, nil
 }
 
@@ -280,6 +281,11 @@ func (b *Bundle) Marshal() ([]byte, error) {
 
 // Hash returns the hex SHA-256 of the bytes that were parsed.
 func (b *Bundle) Hash() string { return b.hash }
+
+// VerifyReceipt is [token.VerifyReceipt] by the issuer and its keys in the bundle.
+func (b *Bundle) VerifyReceipt(raw string) (token.Receipt, error) {
+	return token.VerifyReceipt(raw, b.Issuer, b.issuerKeys)
+}
 
 // Authority returns the authority with this id, or nil.
 func (b *Bundle) Authority(id string) *Authority {

@@ -76,15 +76,20 @@ func (w *Warrant) Complete(b *Bundle, id [16]byte, at time.Time) {
 		w.IssuedAt = at
 	}
 	if w.Expiry.IsZero() {
-		days := 30
-		if b != nil && KindOf(w.Kind).Clock == ClockHold && b.HoldDays > 0 {
-			days = b.HoldDays
-		}
-		w.Expiry = w.IssuedAt.AddDate(0, 0, days)
+		w.Expiry = expiryOf(b, w.Kind, w.IssuedAt)
 	}
 	if b != nil {
 		w.Bundle = b.Hash()
 	}
+}
+
+// expiryOf is when a warrant of that kind runs out that says nothing else.
+func expiryOf(b *Bundle, kind string, issued time.Time) time.Time {
+	days := 30
+	if b != nil && KindOf(kind).Clock == ClockHold && b.HoldDays > 0 {
+		days = b.HoldDays
+	}
+	return issued.AddDate(0, 0, days)
 }
 
 // MarshalDraft returns a warrant as a person can go on writing it: what is filled in when it is

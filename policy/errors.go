@@ -108,7 +108,7 @@ var (
 
 // Why a custodian is not heard, or not yet.
 var (
-	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown", "No custodian of the bundle in force has signed this.")
+	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown", "This is signed by no custodian of the rules in force, or not as they sign it: nothing was answered. Who is to become a custodian gives their card to the operator, and is heard once rules that name them are in force.")
 	ErrNoNotice         = refusal.New(refusal.NotFound, "notice.unknown", "There is no such notice, or its code is not good any more: nothing was stored. A code is good for one objection and for 30 days, and the person can make another on their own page.")
 	ErrObjections       = refusal.New(refusal.Conflict, "notice.objections", "There are three objections to this order for this pen name already, which is the most: nothing was stored. Write to the court under the file number of the notice.")
 	ErrObjectionText    = refusal.New(refusal.Invalid, "notice.objection_text", "An objection is a text of 1 to 8,000 characters, for example: I did not write this post, my account was used by somebody else. Nothing was stored; what is longer goes to the court under the file number of the notice.")

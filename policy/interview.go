@@ -56,10 +56,13 @@ type Question struct {
 	Name    string // of the answer
 	About   []string
 	Text    string
+	Typed   string // how it is answered in a line, behind Text
 	Example string // of an answer
 	Default string // what an empty answer stands for; "": it needs one
 	Choices []Choice
 	Several bool // of the choices
+	Most    int  // characters of a text; 0: it is none. One that has more than 200 may be in a file: @FILE; @@ begins one that begins with an @
+	File    bool // an answer names a file
 
 	take func(answer string) error
 }
@@ -126,6 +129,12 @@ func (i *Interview) evidence() string {
 	return hexHash(strings.Join(digests, " "))
 }
 
+// OfPieces reports whether an answer of that name is about pieces of evidence or their pen names:
+// about other evidence it says nothing.
+func OfPieces(name string) bool {
+	return name == ofEvidence || name == isRole || strings.HasPrefix(name, describes)
+}
+
 // Answers are those that were given, right or wrong, and of which evidence they are.
 func (i *Interview) Answers() map[string]string { return maps.Clone(i.answers) }
 
@@ -145,7 +154,7 @@ func (i *Interview) Answered() int { return len(i.answers) - 1 }
 func QuestionOf(f Fault) string {
 	for _, q := range [][2]string{{"/kind", "kind"}, {"/deadline", "kind"}, {"/authority", "authority"}, {"/jurisdiction", "authority"}, {"/offence", "offence"}, {"/max_penalty_months", "offence"},
 		{"/fields", "fields"}, {"/secrecy/reason", "secrecy_reason"}, {"/secrecy", "secrecy"}, {"/flags", "unusual"}, {"/requester/name", "contact"}, {"/requester/delivery_key", "delivery_key"},
-		{"/requester", "organisation"}, {"/jointly", "jointly"}, {"/recognises", "recognises"}, {"/earlier", "earlier"}, {"/issued_at", "issued_at"}, {"/dated_back", "dated_back"}} {
+		{"/requester", "organisation"}, {"/jointly", "jointly"}, {"/recognises", "recognises"}, {"/earlier", "earlier"}, {"/issued_at", "issued_at"}, {"/expiry", "issued_at"}, {"/dated_back", "dated_back"}} {
 		if strings.HasPrefix(f.At, q[0]) {
 			return q[1]
 		}
@@ -153,19 +162,45 @@ func QuestionOf(f Fault) string {
 	return ""
 }
 
+// Step is a group of questions. They stand on the answers of the steps before, and none on
+// another of its step.
+type Step struct {
+	Questions []*Question
+	Wrong     map[string]error // what is wrong with an answer that was given, by the name of its question
+	Answered  bool             // all of it is, rightly
+}
+
+// Steps returns the steps up to the first that is not answered; if all are, all.
+func (i *Interview) Steps() (steps []Step) {
+	i.w, i.unusual = Warrant{Audience: i.Bundle.Registrar, Deadline: TenDays, Targets: i.targets()}, nil
+	for _, ask := range asked {
+		s := Step{Questions: ask(i), Wrong: make(map[string]error), Answered: true}
+		for _, q := range s.Questions {
+			answer, given := i.answers[q.Name]
+			if given {
+				if err := q.answer(answer); err != nil {
+					s.Wrong[q.Name] = err
+				}
+			}
+			s.Answered = s.Answered && given && s.Wrong[q.Name] == nil
+		}
+		if len(s.Questions) > 0 {
+			steps = append(steps, s)
+		}
+		if !s.Answered {
+			return steps
+		}
+	}
+	return steps
+}
+
 // Next returns the first question that has no answer, or a wrong one, which is said; nil: there
 // is none.
 func (i *Interview) Next() (*Question, error) {
-	i.w, i.unusual = Warrant{Audience: i.Bundle.Registrar, Deadline: TenDays, Targets: i.targets()}, nil
-	for _, ask := range asked {
-		for _, q := range ask(i) {
-			answer, given := i.answers[q.Name]
-			if !given {
-				return q, nil
-			}
-			if err := q.answer(answer); err != nil {
-				return q, err
-			}
+	steps := i.Steps()
+	for _, q := range steps[len(steps)-1].Questions {
+		if _, given := i.answers[q.Name]; !given || steps[len(steps)-1].Wrong[q.Name] != nil {
+			return q, steps[len(steps)-1].Wrong[q.Name]
 		}
 	}
 	return nil, nil
@@ -242,23 +277,28 @@ func (q *Question) answer(answer string) error {
 	return nil
 }
 
+// Literal is the answer that stands for a text as it is, also if it begins with an @.
+func (q *Question) Literal(text string) string {
+	if q.Most > 200 && strings.HasPrefix(strings.TrimSpace(text), "@") {
+		return "@" + strings.TrimSpace(text)
+	}
+	return text
+}
+
+// Shown is an answer as the text that it stands for, unless it names a file.
+func (q *Question) Shown(answer string) string {
+	if q.Most > 200 && strings.HasPrefix(answer, "@@") {
+		return answer[1:]
+	}
+	return answer
+}
+
 // chosen makes it a question with choices; take is given the id of each that is chosen.
 func (q *Question) chosen(take func(ids []string) error) *Question {
 	q.take = func(answer string) error {
-		parts := []string{answer}
-		if q.Several {
-			parts = strings.FieldsFunc(answer, func(r rune) bool { return r == ',' || r == ' ' })
-		}
-		var ids []string
-		for _, part := range parts {
-			id, err := q.choice(part)
-			if err != nil {
-				return err
-			}
-			if slices.Contains(ids, id) {
-				return q.wrong("one of them is named twice")
-			}
-			ids = append(ids, id)
+		ids, err := q.Chosen(answer)
+		if err != nil {
+			return err
 		}
 		return take(ids)
 	}
@@ -266,6 +306,25 @@ func (q *Question) chosen(take func(ids []string) error) *Question {
 		q.Example = "1, or " + q.Choices[0].ID
 	}
 	return q
+}
+
+// Chosen are the ids of the choices that an answer stands for.
+func (q *Question) Chosen(answer string) (ids []string, err error) {
+	parts := []string{answer}
+	if q.Several {
+		parts = strings.FieldsFunc(answer, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	for _, part := range parts {
+		id, err := q.choice(part)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(ids, id) {
+			return nil, q.wrong("one of them is named twice")
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
 }
 
 // choice is the id that an answer stands for: a number, the id, or words that only one has.
@@ -308,9 +367,11 @@ func unreadable(err error) string {
 
 // text is a question that is answered in words: typed, or @FILE.
 func (i *Interview) text(name, text, example string, max int, into *string) *Question {
-	q := &Question{Name: name, Text: text, Example: example}
+	q := &Question{Name: name, Text: text, Example: example, Most: max}
 	q.take = func(answer string) error {
-		if file, ok := strings.CutPrefix(answer, "@"); ok && max > 200 {
+		if text, ok := strings.CutPrefix(answer, "@@"); ok && max > 200 {
+			answer = "@" + text
+		} else if file, ok := strings.CutPrefix(answer, "@"); ok && max > 200 {
 			raw, err := i.Read(file)
 			if err != nil {
 				return q.wrong("the file cannot be read: " + unreadable(err))

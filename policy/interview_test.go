@@ -159,15 +159,22 @@ func TestEachQuestionWithBadAnswers(t *testing.T) {
 		"necessity": {"", long, bidi}, "proportionality": {"", long, bidi}, "fields": {"", "email", "1,1", "5"},
 		"secrecy":        {"", "soon", "2026-13-01", "3", "2026-03-05", "400", "2031-01-01", "-1", "99999999999999999999"},
 		"secrecy_reason": {"", bidi, long}, "organisation": {"", "nobody", "custodian-1"}, "contact": {"", bidi, "a\nb"}, "delivery_key": {"", "nowhere.pub", "pendk1.abc", "none.jws"},
-		"unusual": {"none,roles", "odd", "roles,roles"}, "jointly": {"", "crown-court", "magistrates,magistrates"}, "roles": {"", "2=victim", "1=accomplice", "x"},
-		"earlier": {"", "nowhere.jws", "none.jws"}, "recognises": {"", bidi}, "recognises_country": {"", "GB", "fr", "FRA"}, "recognises_file_number": {"", bidi},
-		"recognises_order": {"", "nowhere.pdf"}, "issued_at": {"", "monday", "2026-03-02", "2027-01-01"}, "dated_back": {"", bidi},
+		"unusual": {"none,roles", "odd", "roles,roles"}, "jointly": {"", "crown-court", "magistrates,magistrates"}, "roles": {"", "2=victim", "1=accomplice", "x", "1=victim, 1=child"},
+		"earlier": {"", "nowhere.jws", "none.jws", "others.jws", "strangers.jws"}, "recognises": {"", bidi}, "recognises_country": {"", "GB", "fr", "FRA"}, "recognises_file_number": {"", bidi},
+		"recognises_order": {"", "nowhere.pdf"}, "issued_at": {"", "monday", "2026-03-02", "2027-01-01", "1999-01-01", "2026-01-15"}, "dated_back": {"", bidi},
 	}
 	i := w.interview(t, nil, piece)
 	read := i.Read
+	others, strangers := earlier, earlier
+	others.Authority, strangers.Authority = "magistrates", "court-of-another-land"
 	i.Read = func(name string) ([]byte, error) {
-		if name == "kept.jws" {
+		switch name {
+		case "kept.jws":
 			return []byte(signed), nil
+		case "others.jws":
+			return []byte(sign(t, w.court, others)), nil
+		case "strangers.jws":
+			return []byte(sign(t, w.court, strangers)), nil
 		}
 		return read(name)
 	}
@@ -235,4 +242,31 @@ func TestInterviewThatCannotBegin(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestSecrecyOfTooManyDays: what is too long is said to be so, however long it is, and not to be no
+// number.
+func TestSecrecyOfTooManyDays(t *testing.T) {
+	w := fifth(t)
+	i := w.interview(t, nil, w.evidence(t, square, "troll", 1, now.AddDate(0, 0, -8)))
+	answers := rightAnswers()
+	for range 30 {
+		q, err := i.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q.Name != "secrecy" {
+			if err := i.Answer(q, answers[q.Name]); err != nil {
+				t.Fatal(q.Name, err)
+			}
+			continue
+		}
+		for answer, says := range map[string]string{"400": "days at most", "99999": "days at most", "99999999999999999999": "days at most", "0": "it is a day", "000": "it is a day", "-1": "it is a day"} {
+			if err := i.Answer(q, answer); err == nil || !strings.Contains(errors.Unwrap(err).Error(), says) {
+				t.Errorf("%s: %v", answer, errors.Unwrap(err))
+			}
+		}
+		return
+	}
+	t.Fatal("it is not asked")
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,9 +22,24 @@ var DeclineReasons = []string{
 	"immunity_or_privilege", "press_freedom", "fundamental_rights", "conflict_of_law", "recused",
 }
 
+// trustedLog is made once of a parsed bundle, so that no checkpoint is verified twice by it.
+type trustedLog struct {
+	once sync.Once
+	log  *proof.Log
+	err  error
+}
+
 // TrustedLog returns the public log that the bundle trusts, with its witnesses
 // and their quorum.
 func (b *Bundle) TrustedLog() (*proof.Log, error) {
+	if b.log == nil {
+		return b.newLog()
+	}
+	b.log.once.Do(func() { b.log.log, b.log.err = b.newLog() })
+	return b.log.log, b.log.err
+}
+
+func (b *Bundle) newLog() (*proof.Log, error) {
 	keys := make([]proof.WitnessKey, len(b.Log.Witnesses))
 	for i, w := range b.Log.Witnesses {
 		keys[i] = proof.WitnessKey{Name: w.Name, Operator: w.Operator, VKey: w.VKey}

@@ -2,17 +2,20 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -182,35 +185,44 @@ func (r *PlatformRecord) Successor() PlatformRecord {
 }
 
 // Lines shows a record to who shall countersign it: one line for each thing it says.
-func (r *PlatformRecord) Lines() []string {
+func (r *PlatformRecord) Lines() []string { return r.LinesIn(fmt.Sprintf) }
+
+// LinesIn is Lines in the language of say.
+func (r *PlatformRecord) LinesIn(say proof.Say) []string {
+	or := func(s string) string { return cmp.Or(s, say("none")) }
 	lines := []string{
-		fmt.Sprintf("platform %s: %s, record %d, after %s", r.ID, r.Name, r.Number, orNone(r.Previous)),
-		fmt.Sprintf("sector %s, checked at %s", r.SectorID(), orNone(r.SectorURI)),
-		"origins " + orNone(strings.Join(r.Origins, ", ")),
+		say("platform %s: %s, record %s, after %s", r.ID, r.Name, strconv.Itoa(r.Number), or(r.Previous)),
+		say("sector %s, checked at %s", r.SectorID(), or(r.SectorURI)),
+		say("origins %s", or(strings.Join(r.Origins, ", "))),
 	}
 	if r.Succeeds != "" {
-		lines = append(lines, "takes over from "+r.Succeeds+": people who say yes are known to it by the pen names that they have there")
+		lines = append(lines, say("takes over from %s: people who say yes are known to it by the pen names that they have there", r.Succeeds))
 	}
 	if r.Personas > 0 {
-		lines = append(lines, fmt.Sprintf("one person may have %d pen names", r.Personas))
+		lines = append(lines, say("one person may have %s pen names", strconv.Itoa(r.Personas)))
 	}
 	for i := range r.keys {
 		print, _ := r.keys[i].Thumbprint() // it was read as a key
-		lines = append(lines, fmt.Sprintf("evidence key %s, thumbprint %s", r.keys[i].KeyID, print))
+		lines = append(lines, say("evidence key %s, thumbprint %s", r.keys[i].KeyID, print))
 	}
 	for _, kid := range r.Stolen {
-		lines = append(lines, fmt.Sprintf("key %s is reported stolen", kid))
+		lines = append(lines, say("key %s is reported stolen", kid))
 	}
 	if r.Retired {
-		lines = append(lines, "the platform has retired")
+		lines = append(lines, say("the platform has retired"))
 	}
-	return append(lines, "settings of the client "+r.Client)
+	return append(lines, say("settings of the client %s", r.Client))
 }
 
 // Changes are the lines that r has no longer, after "- ", and those that are new in it,
 // after "+ ".
 func (r *PlatformRecord) Changes(before *PlatformRecord) []string {
-	return changes(before.Lines(), r.Lines())
+	return r.ChangesIn(fmt.Sprintf, before)
+}
+
+// ChangesIn is Changes in the language of say.
+func (r *PlatformRecord) ChangesIn(say proof.Say, before *PlatformRecord) []string {
+	return changes(before.LinesIn(say), r.LinesIn(say))
 }
 
 // noKeys is an empty JWKS.

@@ -13,6 +13,9 @@ import (
 // describes begins the name of the answer that describes a piece of evidence, by its digest.
 const describes = "description."
 
+// severally is how several choices are named in a line.
+const severally = " Several, separated by commas"
+
 // questionNames are the names of all questions, but for those that describe a post.
 var questionNames = []string{"kind", "authority", "offence", "file_number", "legal_basis", "grounds", "necessity", "proportionality", "fields", "secrecy", "secrecy_reason",
 	"organisation", "contact", "delivery_key", "unusual", "jointly", "roles", "earlier", "recognises", "recognises_country", "recognises_file_number", "recognises_order",
@@ -71,7 +74,7 @@ func (i *Interview) askAuthority() []*Question {
 // askOffence asks for one of the catalogue of which this authority may ask.
 func (i *Interview) askOffence() []*Question {
 	by := i.Bundle.Authority(i.w.Authority)
-	q := &Question{Name: "offence", Text: "Which offence? Its number, its id, or words of it"}
+	q := &Question{Name: "offence", Text: "Which offence?", Typed: " Its number, its id, or words of it"}
 	for _, o := range i.Bundle.Offences {
 		class := i.Bundle.OffenceClass(o.Class)
 		if !class.Speech && (class.Emergency || i.w.Kind != Emergency) && slices.Contains(o.Authorities, by.Kind) && slices.Contains(by.OffenceClasses, o.Class) {
@@ -108,11 +111,11 @@ func (i *Interview) askReasons() []*Question {
 	all := []*Question{
 		i.text("file_number", "File number", "TC 118 of 2026", 200, &i.w.FileNumber),
 		i.text("legal_basis", "Legal basis: the law that lets the authority order this", "Investigatory Powers Act 2016, Part 3", 4000, &i.w.LegalBasis),
-		i.text("grounds", "Facts and grounds: what happened, and why this pen name; @FILE takes them from a file", "The post of 3 March threatens to kill the complainant.", 4000, &i.w.Grounds),
+		i.text("grounds", "Facts and grounds: what happened, and why this pen name", "The post of 3 March threatens to kill the complainant.", 4000, &i.w.Grounds),
 		i.text("necessity", "Necessity: why is there no other way?", "No other way to find its author is known.", 4000, &i.w.Necessity),
 		i.text("proportionality", "Proportionality: why no less would do", "One pen name, and only who holds it.", 4000, &i.w.Proportionality),
 	}
-	all[0].About = i.catalogue()
+	all[0].About, all[2].Typed = i.catalogue(), "; @FILE takes them from a file"
 	if !i.Bundle.ForbidsCopies(&i.w) {
 		return all
 	}
@@ -142,7 +145,7 @@ func (i *Interview) askFields() []*Question {
 		return nil
 	}
 	o := i.Bundle.Offence(i.w.OffenceID)
-	q := &Question{Name: "fields", Text: "What is to be opened? Several, separated by commas", Several: true}
+	q := &Question{Name: "fields", Text: "What is to be opened?", Typed: severally, Several: true}
 	for _, f := range o.Fields {
 		if i.Bundle.opens(o, []string{f}) {
 			q.Choices = append(q.Choices, Choice{ID: f})
@@ -174,15 +177,18 @@ func (i *Interview) askSecrecy() []*Question {
 			ends, err = today.AddDate(0, 0, days), nil
 		}
 		least := today.AddDate(0, 0, i.Bundle.MinSecrecyDays+1) // it is signed later than now
+		tooLong := fmt.Sprintf("the bundle allows %d days at most", i.Bundle.MaxSecrecyDays)
 		switch {
 		case answer == none:
 			return nil
+		case err != nil && len(answer) > 0 && strings.Trim(answer, "0123456789") == "" && strings.Trim(answer, "0") != "": // more than anybody means
+			return q.wrong(tooLong)
 		case err != nil:
 			return q.wrong("it is a day, a number of days or the word " + none)
 		case ends.Before(least):
 			return q.wrong(fmt.Sprintf("secrecy of less than %d days counts as none under the bundle: name %s or later, or say %s", i.Bundle.MinSecrecyDays, least.Format(time.DateOnly), none))
 		case ends.After(i.Now.AddDate(0, 0, i.Bundle.MaxSecrecyDays)):
-			return q.wrong(fmt.Sprintf("the bundle allows %d days at most", i.Bundle.MaxSecrecyDays))
+			return q.wrong(tooLong)
 		}
 		i.w.Secrecy.Ends = ends
 		return nil
@@ -217,7 +223,7 @@ func (i *Interview) askRequester() (all []*Question) {
 		return all
 	}
 	k := &Question{Name: "delivery_key", Text: "Their delivery key: the text that escrow warrant keygen printed for them, or a file with it",
-		Example: "requester.pub, or pendk1.…"}
+		Example: "requester.pub, or pendk1.…", File: true}
 	k.take = func(answer string) error {
 		key := answer
 		if !strings.HasPrefix(key, "pendk1.") {
@@ -245,7 +251,7 @@ const (
 )
 
 func (i *Interview) askUnusual() []*Question {
-	q := &Question{Name: "unusual", Text: "Is any of these so? Several, separated by commas", Default: none, Several: true, Example: "none, or roles,journalist",
+	q := &Question{Name: "unusual", Text: "Is any of these so?", Typed: severally, Default: none, Several: true, Example: "none, or roles,journalist",
 		Choices: []Choice{{none, "nothing of this"}, {isRole, "somebody is no suspect, but a witness, a victim or a child"},
 			{FlagJournalist, "a pen name is a journalist's"}, {FlagPrivileged, "a pen name is that of somebody bound to secrecy: lawyer, doctor, cleric, member of parliament"}}}
 	for _, p := range i.about {
@@ -285,7 +291,7 @@ func (i *Interview) askJointly() []*Question {
 	if !i.is(isJoint) {
 		return nil
 	}
-	q := &Question{Name: "jointly", Text: "Which authorities sign it as well? Several, separated by commas", Several: true}
+	q := &Question{Name: "jointly", Text: "Which authorities sign it as well?", Typed: severally, Several: true}
 	for _, a := range i.Bundle.Authorities {
 		if a.ID != i.w.Authority {
 			q.Choices = append(q.Choices, Choice{a.ID, a.Name})
@@ -300,6 +306,7 @@ func (i *Interview) askRoles() []*Question {
 	}
 	q := &Question{Name: "roles", Text: "Who is no suspect? NUMBER=witness, victim or child, of the pen names above, separated by commas", Example: "1=victim", About: i.Evidence()[1:]}
 	q.take = func(answer string) error {
+		seen := make(map[int]bool)
 		for part := range strings.SplitSeq(answer, ",") {
 			number, role, _ := strings.Cut(strings.TrimSpace(part), "=")
 			n, err := strconv.Atoi(number)
@@ -308,7 +315,10 @@ func (i *Interview) askRoles() []*Question {
 				return q.wrong(fmt.Sprintf("the numbers are 1 to %d", len(i.w.Targets)))
 			case !slices.Contains([]string{RoleWitness, RoleVictim, RoleChild}, role):
 				return q.wrong("the roles are witness, victim and child")
+			case seen[n]:
+				return q.wrong(fmt.Sprintf("number %d has two roles", n))
 			}
+			seen[n] = true
 			i.w.Targets[n-1].Role = role
 		}
 		return nil
@@ -320,7 +330,7 @@ func (i *Interview) askEarlier() []*Question {
 	if !i.is(isAfter) {
 		return nil
 	}
-	q := &Question{Name: "earlier", Text: "The signed file of the earlier warrant", Example: "preserved.jws"}
+	q := &Question{Name: "earlier", Text: "The signed file of the earlier warrant", Example: "preserved.jws", File: true}
 	q.take = func(answer string) error {
 		raw, err := i.Read(answer)
 		if err != nil {
@@ -333,6 +343,8 @@ func (i *Interview) askEarlier() []*Question {
 			return q.wrong("the file is no signed warrant")
 		case !slices.Contains(i.kind().Earliers, w.Kind):
 			return q.wrong("an order follows a " + strings.Join(i.kind().Earliers, ", ") + ", and that is none")
+		case w.Authority != i.w.Authority:
+			return q.wrong("another authority issued it, and each follows up its own orders alone")
 		}
 		i.w.Earlier = hexHash(signed)
 		return nil
@@ -353,7 +365,7 @@ func (i *Interview) askRecognises() []*Question {
 		}
 		return nil
 	}
-	order := &Question{Name: "recognises_order", Text: "The file of that order, as it was received", Example: "order.pdf"}
+	order := &Question{Name: "recognises_order", Text: "The file of that order, as it was received", Example: "order.pdf", File: true}
 	order.take = func(answer string) error {
 		raw, err := i.Read(answer)
 		if err != nil {
@@ -374,8 +386,11 @@ func (i *Interview) askDated() []*Question {
 	q := &Question{Name: "issued_at", Text: "On which day was it issued (YYYY-MM-DD)?", Example: yesterday}
 	q.take = func(answer string) error {
 		at, err := time.Parse(time.DateOnly, answer)
-		if err != nil || !at.Before(i.Now.UTC().Truncate(day)) {
+		switch {
+		case err != nil || !at.Before(i.Now.UTC().Truncate(day)):
 			return q.wrong("it is a day before today")
+		case !expiryOf(i.Bundle, i.w.Kind, at).After(i.Now):
+			return q.wrong("an order of that day has run out since")
 		}
 		if i.w.IssuedAt = at; !i.w.Secrecy.Ends.After(i.Now) {
 			i.w.Secrecy.Ends = at

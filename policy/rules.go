@@ -43,9 +43,23 @@ func DefaultRules() map[string]string {
 	return rules
 }
 
-// ours are the rules of this release: a test holds them against the vocabulary, so that a bundle
-// that has them word for word need not be.
-var ours = sync.OnceValue(DefaultRules)
+// ours are the rules of this release, read once: a test holds them against the vocabulary, so
+// that a bundle that has them word for word need not be.
+var ours = sync.OnceValue(func() map[string]ruleFile {
+	files := make(map[string]ruleFile)
+	for name, text := range DefaultRules() {
+		policies, err := readRules(name, text)
+		files[name] = ruleFile{text, policies, err}
+	}
+	return files
+})
+
+// ruleFile is a file of rules, and what it reads as. That is not to be changed.
+type ruleFile struct {
+	text     string
+	policies cedar.PolicyList
+	err      error
+}
 
 // rule is one compiled policy with its annotations.
 type rule struct {
@@ -95,11 +109,11 @@ func compileRules(files map[string]string, threshold, n int) (ruleSet, error) {
 	var rs ruleSet
 	seen := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		read := checkedRules
-		if text, known := ours()[name]; known && files[name] == text {
-			read = readRules
+		own, known := ours()[name]
+		policies, err := own.policies, own.err
+		if !known || files[name] != own.text {
+			policies, err = checkedRules(name, files[name])
 		}
-		policies, err := read(name, files[name])
 		if err != nil {
 			return nil, err
 		}

@@ -73,7 +73,7 @@ func TestAskedBeforeAnythingIsSent(t *testing.T) {
 		t.Fatalf("exit %d, %d sent: %s", code, len(p.sent), said)
 	}
 	if len(asked) != 5 || !strings.Contains(asked[0], "Does each of these posts show this offence, ") || !strings.Contains(asked[0], "  for the post http") || !strings.Contains(asked[0], "      | ") ||
-		!strings.Contains(asked[4], ": decline, press_freedom (it is about journalism, or would show a source)\nReasons of the list are published") {
+		!strings.Contains(asked[4], ": decline, press_freedom (it is about journalism, or would show a source)\n    Does each of these posts show this offence, Threats to kill? no\nReasons of the list are published") {
 		t.Errorf("%q", asked)
 	}
 	// What was signed goes out again, and nobody is asked anything else.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,16 +82,23 @@ func TestCallsOfAPerson(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	w.Service.Issuing.Keys.(*vault.Issuing).OnCall(func(operation string, _ time.Duration, _ bool) { counted.add("vault " + operation) })
+	w.Service.Issuing.Keys.(*vault.Issuing).OnCall(func(_ context.Context, operation string, _ time.Duration, _ bool) { counted.add("vault " + operation) })
 	who, err := signUpNext(t.Context(), w)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &provider{issuer: w.Origin, people: []*personAt{newPerson(who.Client.Jar)}}
+	origin, err := url.Parse(w.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &provider{issuer: w.Origin, people: []*personAt{newPerson(who.Client.Jar.Cookies(origin))}}
 	for _, c := range w.Clients() {
 		p.clients = append(p.clients, oauth2.Config{ClientID: c.ID, ClientSecret: c.Secret})
 	}
 	p.prepare(t)
+	for name, value := range p.people[0].cookies {
+		who.Client.Jar.SetCookies(origin, []*http.Cookie{{Name: name, Value: value, Path: "/"}})
+	}
 	standing := "read erasures+sessions+pseudonyms+notes+suspensions_in_force+reviews"
 	for _, c := range []struct {
 		name string
@@ -120,12 +129,18 @@ func TestCallsOfAPerson(t *testing.T) {
 			"read sessions":                      5, // devices: begun, generation, ended; of two platforms what was withdrawn
 			"vault hmac":                         1, // the pen names everywhere
 		}},
-		{"enrolment, and the page after it", func() error { _, err := signUpNext(t.Context(), w); return err }, map[string]int{
+		{"enrolment, and the page after it", func() error {
+			b, err := signUpNext(t.Context(), w)
+			if err != nil {
+				return err
+			}
+			return b.GoOn(t.Context(), "/me")
+		}, map[string]int{
 			"commit openid_used":                   1, // the answer of the identity provider
 			"read persons":                         1,
 			"read key_groups":                      1,
-			"commit persons+records":               1,
-			"begin isolation level read committed": 1, "SELECT take_claims($1, $2, $3, $4, $5, $6, $7)": 1, "commit": 1, "read claims": 1,
+			"commit persons+sessions+records":      1, // with since when, and by what later changes are found
+			"begin isolation level read committed": 1, "SELECT take_claims($1, $2, $3, $4, $5, $6, $7)": 1, "COMMIT": 1, "read claims": 1,
 			"commit sessions": 1,
 			standing:          1, "read addresses": 1, "read notices_now+first_notices_now": 1,
 			"read sessions":  4, // the generation; devices

@@ -212,8 +212,8 @@ func searchFiles(t *testing.T, where, dir string, needles [][]byte) (n int) {
 }
 
 // TestPrivacyCanaryInStatistics: PostgreSQL's statistics keep statements, and no
-// value of theirs. The service itself writes no traces, and serves its metrics
-// (TestMetricsAfterTheStory) at no address that people reach.
+// value of theirs. What the service itself tells is searched by TestMetricsAfterTheStory and
+// TestTracesOfTheStory; its metrics are at no address that people reach.
 func TestPrivacyCanaryInStatistics(t *testing.T) {
 	if os.Getenv("DATABASE_URL") != "" {
 		t.Skip("the extension must be loaded when the server starts")

@@ -449,6 +449,7 @@ func (s *setup) brokenDatabase() []broken {
 		{name: "a wrong password", key: "database_file = ", value: issuing("password.dsn", func(u *url.URL) { u.User = url.UserPassword("penname_issuing", "wrong") }), code: "database.login", should: "password.dsn"},
 		{name: "a database that there is not", key: "database_file = ", value: issuing("name.dsn", func(u *url.URL) { u.Path = "/nowhere" }), code: "database.no_database", should: "name.dsn"},
 		{name: "a database without a schema", key: "database_file = ", value: issuing("empty.dsn", func(u *url.URL) { u.Path = "/template1" }), code: "database.schema_older", should: "run the migration"},
+		{name: "a database that does not answer", key: "database_file = ", value: issuing("away.dsn", func(u *url.URL) { u.Host = "127.0.0.1:1" }), code: "database.unavailable", should: "connection refused"},
 		{name: "a host that nobody knows", key: "database_file = ", value: issuing("host.dsn", func(u *url.URL) { u.Host, u.RawQuery = "db.invalid", "sslmode=verify-full" }), code: "database.host", should: "correct the host"},
 		{name: "a database on another machine without TLS", key: "database_file = ", value: issuing("plain.dsn", func(u *url.URL) { u.Host, u.RawQuery = "192.0.2.1", "sslmode=disable" }), code: "database.tls", should: "verify-full"},
 		{name: "the role of another side", key: "database_file = ", value: s.dsn("swapped.dsn", "penname_issuing", func(*url.URL) {}), section: "[disclose]", code: "database.role", should: "should log in as penname_disclosing"},
@@ -514,8 +515,13 @@ func TestStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	record, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	free.Close()
-	file, err := strconv.Unquote(s.file("status.toml", strings.Replace(s.text, `metrics_listen = "127.0.0.1:0"`, fmt.Sprintf("metrics_listen = %q", free.Addr()), 1), 0o644))
+	record.Close()
+	file, err := strconv.Unquote(s.file("status.toml", strings.Replace(s.text, `metrics_listen = "127.0.0.1:0"`, fmt.Sprintf("metrics_listen = %q\nrecord_listen = %q", free.Addr(), record.Addr()), 1), 0o644))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -536,7 +542,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("no %q in %s", says, out)
 		}
 	}
-	if out, errs, code := s.run("serve", "--config", file, "--check"); code != 0 {
+	if out, errs, code := s.run("serve", "--config", file, "--check"); code != 0 || !strings.Contains(out, "\nok         record\n") {
 		t.Error("--check while it serves:", code, out, errs)
 	}
 	// The file of the next replica is a copy: with both addresses, and with one.
@@ -544,9 +550,13 @@ func TestStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	foreign := httptest.NewServer(nil)
+	defer foreign.Close()
 	for text, want := range map[string][]string{
-		string(copied): {"\nfault      address: config.cannot_listen: ", "\nfault      metrics: config.cannot_listen: ", "in use by a Penname that runs with another configuration"},
-		strings.Replace(string(copied), free.Addr().String(), "127.0.0.1:0", 1): {"\nwarning    address: config.address_in_use: ", "\nok         metrics\n"},
+		string(copied): {"\nfault      address: config.cannot_listen: ", "\nfault      metrics: config.cannot_listen: ", "\nfault      record: config.cannot_listen: ", "in use by a Penname that runs with another configuration"},
+		strings.Replace(string(copied), free.Addr().String(), "127.0.0.1:0", 1): {"\nwarning    address: config.address_in_use: ", "\nok         metrics\n", "\nwarning    record: config.address_in_use: "},
+		// An address of the record that it does not have, and that something else holds.
+		strings.Replace(string(copied), record.Addr().String(), strings.TrimPrefix(foreign.URL, "http://"), 1): {"\nfault      record: config.cannot_listen: "},
 	} {
 		next, err := strconv.Unquote(s.file("next.toml", text, 0o644))
 		if err != nil {

@@ -236,12 +236,13 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 	refused(1, "sandbox.other_settings: ", "--keep", dir, "--vault")
 	refused(1, "sandbox.other_settings: ", "--keep", dir, "--listen", "127.0.0.1:1")
 
-	busy, err := net.Listen("tcp", strings.TrimPrefix(first.Issuer, "http://"))
+	at := strings.TrimPrefix(first.Issuer, "http://")
+	busy, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	refused(1, "cannot move", "--keep", dir)
-	refused(1, "cannot move", "--keep", dir, "--listen", busy.Addr().String())
+	refused(1, "cannot move", "--keep", dir, "--listen", at)
 	busy.Close()
 
 	state := filepath.Join(dir, "world.json")

@@ -22,6 +22,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/policy"
 )
 
 // BenchmarkDisclosures takes cases from a warrant that is drafted, signed and filed, by two
@@ -35,7 +36,7 @@ func BenchmarkDisclosures(b *testing.B) {
 		b.Run(keys, func(b *testing.B) {
 			var c calls
 			people := crowd()[:len(sandbox.People())+int(nextPerson.Load())+b.N+1] // whom nobody needs is only to be collected
-			w, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: people, PerSender: 10_000, Stores: c.stores("disclosing", nil)})
+			w, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: people, PerSender: 10_000, Stores: c.stores("disclosing", nil), Rules: manyWarrants})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -84,6 +85,13 @@ func BenchmarkDisclosures(b *testing.B) {
 			b.ReportMetric(each(total(asked, "keys ")), "~key-calls")
 			bare.report(b)
 		})
+	}
+}
+
+// manyWarrants lets the courts of a world order as often in a day as rules can.
+func manyWarrants(b *policy.Bundle) {
+	for i := range b.Authorities {
+		b.Authorities[i].DailyWarrants = 10_000
 	}
 }
 

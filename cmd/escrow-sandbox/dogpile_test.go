@@ -88,7 +88,7 @@ func BenchmarkDogpile(b *testing.B) {
 }
 
 // escrowProgram is the program of everybody outside, as it is installed.
-func escrowProgram(b *testing.B) string {
+func escrowProgram(b testing.TB) string {
 	b.Helper()
 	program := filepath.Join(b.TempDir(), "escrow")
 	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", program, "../escrow").CombinedOutput(); err != nil {

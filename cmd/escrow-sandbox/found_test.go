@@ -22,7 +22,7 @@ import (
 )
 
 // update writes the delivery that other packages test with.
-var update = flag.Bool("update", false, "write verifier/opening/testdata and escrow/requester/testdata")
+var update = flag.Bool("update", false, "write verifier/opening/testdata, escrow/requester/testdata and deploy/prometheus/testdata")
 
 // ask returns what a stranger is answered, who has no key.
 func ask(t *testing.T, address string) (status int, body []byte) {

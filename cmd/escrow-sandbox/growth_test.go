@@ -34,6 +34,7 @@ import (
 
 var (
 	people   = flag.String("people", "10000", "how many people there are while BenchmarkGrowth measures, several numbers apart by spaces")
+	pages    = flag.Bool("pages", false, "BenchmarkGrowth measures people's pages and sign-ins alone, which takes minutes beyond the making of the people")
 	keepGrow = flag.String("keep", "", "folder in which BenchmarkGrowth keeps the people that it made, for the next run")
 )
 
@@ -82,11 +83,13 @@ func BenchmarkGrowth(b *testing.B) {
 		}
 	}
 	inTurns(sampled, (*growth).person)
-	inTurns(withOrders, (*growth).order)
-	inTurns(erased, (*growth).erasure)
-	inTurns(len(service.Jobs), (*growth).job)
-	inTurns(1, func(g *growth, _ int) { g.operators() })
-	inTurns(1, func(g *growth, _ int) { g.notices() })
+	if !*pages {
+		inTurns(withOrders, (*growth).order)
+		inTurns(erased, (*growth).erasure)
+		inTurns(len(service.Jobs), (*growth).job)
+		inTurns(1, func(g *growth, _ int) { g.operators() })
+		inTurns(1, func(g *growth, _ int) { g.notices() })
+	}
 	for _, g := range all {
 		b.Run(fmt.Sprint(g.people, " people"), func(b *testing.B) { g.report(b, all[0]) })
 	}

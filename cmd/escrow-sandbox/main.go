@@ -108,7 +108,7 @@ func newRoot() *cobra.Command {
 			return play(cmd, o, once)
 		},
 	}
-	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:0", "loopback address of the service")
+	c.Flags().StringVar(&o.Listen, "listen", "localhost:0", "loopback address of the service; by the name localhost a browser can have passkeys there")
 	c.Flags().BoolVar(&o.Vault, "vault", false, "use a real Vault instead of the local keyring (built once if missing)")
 	c.Flags().BoolVar(&once, "once", false, "exit after the story: 0 only if every step held")
 	c.Flags().StringArrayVar(&platforms, "platform", nil, "serve a client of yours: id=,redirect= (again for each further redirect URI), and if you like name=, native=true (an app, which keeps no secret), id_token_alg=EdDSA (else RS256), logout= (where it is told who signed out), post_logout= (where people come back to after a logout), username=true (it may ask for a short name) and email=true (and for an address that nobody can write to); give it again for another client. What it lacks has escrowd platform add")

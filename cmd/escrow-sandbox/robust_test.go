@@ -324,11 +324,11 @@ func (c *public) object(ctx context.Context, client int, st *world.Case) {
 	for range 40 {
 		pause(ctx, 3*time.Second)
 		b := c.browser()
-		if c.isGone(st.Author.Name, false) || b.Enrol(ctx, c.Origin, st.Author.Name) != nil || b.Open(ctx, c.Origin+"/me") != nil || !strings.Contains(b.Page.Body, "Send the objection") {
+		if c.isGone(st.Author.Name, false) || b.Enrol(ctx, c.Origin, st.Author.Name) != nil || b.Open(ctx, c.Origin+"/me") != nil || !strings.Contains(b.Page.Body, "Check it, then send it") {
 			continue
 		}
 		op := c.history.Run(robustness.Operation{Client: client, Act: robustness.Object, Person: st.Author.Name, Case: st.ID}, func(op *robustness.Operation) {
-			if err := errors.Join(b.Press(ctx, "Send the objection", url.Values{"text": {"It is true."}}), b.Shows(http.StatusOK, "Your objection is stored")); err != nil {
+			if err := errors.Join(b.Press(ctx, "Check it, then send it", url.Values{"text": {"It is true."}}), b.Press(ctx, "Send the objection", nil), b.Shows(http.StatusOK, "Your objection is stored")); err != nil {
 				op.Code = saw(b, err)
 				return
 			}

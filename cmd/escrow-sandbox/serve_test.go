@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
 
@@ -152,6 +153,9 @@ func TestServe(t *testing.T) {
 	if out, errs, code := o.with("", "", "--check"); code != 0 || !strings.HasPrefix(out, "ok         configuration\n") {
 		t.Fatal(code, out, errs)
 	}
+	if out, errs, code := o.with(`listen = "127.0.0.1:0"`, "listen = \"127.0.0.1:0\"\nrecord_listen = \"127.0.0.1:0\"", "--check"); code != 0 || !strings.Contains(out, "\nok         record\n") {
+		t.Error("the record on a listener of its own:", code, out, errs)
+	}
 	other := httptest.NewTLSServer(nil)
 	defer other.Close()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
@@ -172,6 +176,9 @@ func TestServe(t *testing.T) {
 		{"127.0.0.1:0", busy.Addr().String(), "config.cannot_listen: ", nil},
 		// L3: --check tries what serving will need.
 		{"127.0.0.1:0", busy.Addr().String(), "config.cannot_listen: ", []string{"--check"}},
+		{`listen = "127.0.0.1:0"`, fmt.Sprintf("listen = \"127.0.0.1:0\"\nrecord_listen = %q", busy.Addr()), "config.cannot_listen: ", nil},
+		{`listen = "127.0.0.1:0"`, fmt.Sprintf("listen = \"127.0.0.1:0\"\nrecord_listen = %q", busy.Addr()), "config.cannot_listen: ", []string{"--check"}},
+		{`listen = "127.0.0.1:0"`, "listen = \"127.0.0.1:0\"\nrecord_listen = \"127.0.0.1\"", "config.bad_record_listen: ", []string{"--check"}},
 		{`trusted_proxies = ["127.0.0.9"]`, "", "config.certificate_for_another_host: ", []string{"--check"}},
 	} {
 		out, errs, code := o.with(c.old, c.new, c.args...)
@@ -184,7 +191,16 @@ func TestServe(t *testing.T) {
 		}
 	}
 
-	address, stop := o.serve(o.config)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	raw, err := os.ReadFile(o.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, stop := o.serve(write(t, "record.toml", fmt.Sprintf("record_listen = %q\n%s", free.Addr(), raw), 0o644))
 	transport := o.client.Transport.(*http.Transport).Clone()
 	transport.TLSClientConfig.ServerName = "example.com" // what httptest's certificate is for
 	client := &http.Client{Transport: transport}
@@ -196,10 +212,36 @@ func TestServe(t *testing.T) {
 	if res.StatusCode != http.StatusOK {
 		t.Error("the checkpoint:", res.Status)
 	}
+	// The public record has a listener of its own, and is nowhere else.
+	if body := shownSoon(t, client, "https://"+free.Addr().String()+"/record/"); !strings.Contains(body, "New rules came into force.") {
+		t.Errorf("the record: %s", body)
+	}
+	if res, err = client.Get("https://" + address + "/record/"); err != nil || res.StatusCode != http.StatusNotFound {
+		t.Errorf("the record at listen: %v %v", res, err)
+	}
+	res.Body.Close()
 	transport.CloseIdleConnections()
 	if code := stop(); code != 0 {
 		t.Errorf("stopped: exit code %d", code)
 	}
+}
+
+// shownSoon is a page that a job makes after the start.
+func shownSoon(t *testing.T, client *http.Client, address string) string {
+	t.Helper()
+	body := ""
+	for again := time.NewTicker(100 * time.Millisecond); t.Context().Err() == nil; <-again.C {
+		res, err := client.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if body = string(b); err != nil || res.StatusCode != http.StatusServiceUnavailable {
+			break
+		}
+	}
+	return body
 }
 
 // faulty reports whether --check says that a part has a fault of a kind.

@@ -166,16 +166,22 @@ func buildReplicas(t *testing.T) (old, next string) {
 	dir := t.TempDir()
 	old, next = filepath.Join(dir, "old"), filepath.Join(dir, "next")
 	for program, more := range map[string][]string{old: nil, next: {"-overlay", write(t, "overlay.json", string(overlay), 0o600)}} {
-		args := append(append([]string{"build", "-o", program}, more...), "./testdata/replica")
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		buildReplica(t, program, more...)
 	}
 	return old, next
 }
 
+func buildReplica(t *testing.T, program string, more ...string) {
+	t.Helper()
+	args := append(append([]string{"build", "-o", program}, more...), "./testdata/replica")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // A replica is a process that serves a world, with all sides.
 type replica struct {
+	pid    int
 	origin string
 	stop   func() // as an operator does; it has to end well
 }
@@ -212,7 +218,7 @@ func newReplica(t *testing.T, w *world.World, program string) *replica {
 	}
 	var said strings.Builder
 	lines := bufio.NewScanner(io.TeeReader(errs, &said))
-	r := &replica{}
+	r := &replica{pid: cmd.Process.Pid}
 	for r.origin == "" && lines.Scan() {
 		var line struct{ Msg, Address string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"regexp"
@@ -58,13 +57,17 @@ func BenchmarkSignIn(b *testing.B) {
 			b.Error(err)
 		}
 	})
+	origin, err := url.Parse(w.Origin)
+	if err != nil {
+		b.Fatal(err)
+	}
 	ours := &provider{issuer: w.Origin}
 	for n := range signingIn {
 		who := world.NewBrowser()
 		if err := proveAs(b.Context(), w, who, int64(n)); err != nil {
 			b.Fatal(err)
 		}
-		ours.people = append(ours.people, newPerson(who.Client.Jar))
+		ours.people = append(ours.people, newPerson(who.Client.Jar.Cookies(origin)))
 	}
 	for _, c := range w.Clients() {
 		ours.clients = append(ours.clients, oauth2.Config{ClientID: c.ID, ClientSecret: c.Secret})
@@ -74,11 +77,7 @@ func BenchmarkSignIn(b *testing.B) {
 	if os.Getenv("PENNAME_PEERS") == "1" {
 		peer := &provider{issuer: oidcprovider.Peer(b, back), clients: []oauth2.Config{{ClientID: "one", ClientSecret: oidcprovider.Secret}, {ClientID: "two", ClientSecret: oidcprovider.Secret}}}
 		for n := range signingIn {
-			jar, err := cookiejar.New(nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			who := newPerson(jar)
+			who := newPerson(nil)
 			who.number = strconv.Itoa(n)
 			peer.people = append(peer.people, who)
 		}
@@ -119,22 +118,6 @@ type provider struct {
 	took  []map[string]float64 // µs of processor time for a sign-in, by program
 }
 
-// personAt is a person's browser, and where they go next.
-type personAt struct {
-	browser *http.Client
-	number  string // typed where a provider asks who this is
-	next    int
-}
-
-func newPerson(jar http.CookieJar) *personAt {
-	return &personAt{browser: &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if strings.HasPrefix(r.URL.String(), back) {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}}}
-}
-
 // prepare reads what a client reads once, and signs everybody in everywhere.
 func (p *provider) prepare(b testing.TB) {
 	b.Helper()
@@ -172,60 +155,60 @@ func getJSON(address string, to any) error {
 	return json.NewDecoder(res.Body).Decode(to)
 }
 
-var (
-	formAction = regexp.MustCompile(`<form method="post" action="([^"]*)">\s*(<input name="person">)?\s*<button name="decision" value="allow">`)
-	http1      = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * signingIn}}
-)
+var formAction = regexp.MustCompile(`<form method="post" action="([^"]*)">\s*(<input name="person">)?\s*<button name="decision" value="allow">`)
 
 // signIn signs a person in at their next client, which redeems the code and checks the ID token.
 func (p *provider) signIn(who *personAt) error {
 	c, verifier, state, nonce := p.clients[who.next%len(p.clients)], oauth2.GenerateVerifier(), oauth2.GenerateVerifier(), oauth2.GenerateVerifier()
 	who.next++
-	res, page, err := who.do(http.MethodGet, c.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("nonce", nonce), oauth2.SetAuthURLParam("prompt", "consent")), nil)
-	for err == nil && !strings.HasPrefix(res.Header.Get("Location"), back) {
-		button := formAction.FindStringSubmatch(page)
-		if res.StatusCode != http.StatusOK || button == nil {
-			return fmt.Errorf("%s answered %d: %.900s", res.Request.URL.Path, res.StatusCode, page)
+	at := c.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("nonce", nonce), oauth2.SetAuthURLParam("prompt", "consent"))
+	var form url.Values
+	for !strings.HasPrefix(at, back) {
+		res, page, err := who.do(at, "", form)
+		if err != nil {
+			return err
 		}
-		form := url.Values{"decision": {"allow"}}
-		if button[2] != "" {
-			form.Set("person", who.number)
+		here, err := url.Parse(at)
+		if err != nil {
+			return err
 		}
-		var to *url.URL
-		if to, err = res.Request.URL.Parse(button[1]); err == nil {
-			res, page, err = who.do(http.MethodPost, to.String(), form)
+		to := res.Header.Get("Location")
+		if form = nil; to == "" {
+			button := formAction.FindStringSubmatch(page)
+			if res.StatusCode != http.StatusOK || button == nil {
+				return fmt.Errorf("%s answered %d: %.900s", here.Path, res.StatusCode, page)
+			}
+			if form = (url.Values{"decision": {"allow"}}); button[2] != "" {
+				form.Set("person", who.number)
+			}
+			to = button[1]
 		}
+		next, err := here.Parse(to)
+		if err != nil {
+			return err
+		}
+		at = next.String()
 	}
-	if err != nil {
-		return err
-	}
-	answer, err := url.Parse(res.Header.Get("Location"))
+	answer, err := url.Parse(at)
 	if err != nil {
 		return err
 	}
 	if q := answer.Query(); q.Get("state") != state || q.Get("iss") != p.issuer || q.Get("code") == "" {
 		return fmt.Errorf("led back with %s", answer.RawQuery)
 	}
-	return p.redeem(c, answer.Query().Get("code"), verifier, nonce)
+	return p.redeem(who, c, answer.Query().Get("code"), verifier, nonce)
 }
 
-func (p *provider) redeem(c oauth2.Config, code, verifier, nonce string) error {
-	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {back}, "code_verifier": {verifier}}
-	req, err := http.NewRequest(http.MethodPost, p.document.Token, strings.NewReader(form.Encode()))
+func (p *provider) redeem(who *personAt, c oauth2.Config, code, verifier, nonce string) error {
+	secret := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.ClientID) + ":" + url.QueryEscape(c.ClientSecret)))
+	_, answer, err := who.do(p.document.Token, secret, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {back}, "code_verifier": {verifier}})
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(c.ClientSecret))
-	res, err := http1.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
 	var tokens struct {
 		ID string `json:"id_token"`
 	}
-	if err := json.NewDecoder(res.Body).Decode(&tokens); err != nil {
+	if err := json.Unmarshal([]byte(answer), &tokens); err != nil {
 		return err
 	}
 	return p.check(tokens.ID, c.ClientID, nonce)
@@ -263,25 +246,6 @@ func (p *provider) check(raw, client, nonce string) error {
 		return errors.New("an ID token of another sign-in")
 	}
 	return nil
-}
-
-func (w *personAt) do(method, address string, form url.Values) (*http.Response, string, error) {
-	req, err := http.NewRequest(method, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, "", err
-	}
-	req.Header.Set("Accept", "text/html")
-	if form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	w.browser.Transport = http1.Transport
-	res, err := w.browser.Do(req)
-	if err != nil {
-		return nil, "", err
-	}
-	defer res.Body.Close()
-	page, err := io.ReadAll(res.Body)
-	return res, string(page), err
 }
 
 // round is so many sign-ins of everybody at once.

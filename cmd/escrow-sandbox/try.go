@@ -157,7 +157,7 @@ func tell(out io.Writer, w *world.World) {
 	for _, c := range r.Clients {
 		fmt.Fprintf(out, "  - sign in to %s as %s: what to set up, and the steps, are below\n", c.Name, r.People[0].Name)
 	}
-	fmt.Fprintf(out, "  - open %s in a browser and sign in as %s\n  - audit the public log yourself:\n    %s\n", w.Town.Origin, r.People[0].Name, r.Audit)
+	fmt.Fprintf(out, "  - open %s in a browser and sign in as %s\n  - read the public log in a browser: %s/record/\n  - audit it yourself:\n    %s\n", w.Town.Origin, r.People[0].Name, w.Origin, r.Audit)
 	if r.Case != "" {
 		chidi := w.Path("custodians", "chidi")
 		fmt.Fprintf(out, "  - be the custodian Chidi: a second warrant waits. Check it, then approve or refuse it:\n    %s custodian review %s --home %s --passphrase-file %s\n",

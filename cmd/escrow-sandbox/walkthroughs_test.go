@@ -339,6 +339,8 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return s.noticeWord(ctx, ts, b, args[1:])
 	case "sees":
 		return b.Shows(b.Page.Status, args[2])
+	case "saves":
+		return os.WriteFile(ts.MkAbs(args[2]), []byte(b.Page.Body), 0o600)
 	case "handle":
 		m := regexp.MustCompile(`shown as <code>([0-9a-z]+)</code>`).FindStringSubmatch(b.Page.Body)
 		if m == nil || !token.IsHandle(m[1]) {
@@ -388,7 +390,10 @@ func (s *scene) noticeWord(ctx context.Context, ts *testscript.TestScript, b *wo
 		return err
 	}
 	if args[0] == "objects-to" {
-		return b.Press(ctx, "Send the objection", url.Values{"text": {args[1]}})
+		if err := b.Press(ctx, "Check it, then send it", url.Values{"text": {args[1]}}); err != nil || !b.Offers("Send the objection") {
+			return err
+		}
+		return b.Press(ctx, "Send the objection", nil)
 	}
 	if err := b.Press(ctx, "Make a code for my lawyer", nil); err != nil {
 		return err
@@ -671,7 +676,7 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
 	ctx := context.Background()
-	return errors.Join(s.Service.SendMails(ctx), s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx),
+	return errors.Join(s.Service.SendMails(ctx), s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.FollowRecord(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx),
 		s.Service.DropExhibits(ctx), s.Service.CarryOutSuspensions(ctx), s.Service.AnswerLinks(ctx))
 }
 

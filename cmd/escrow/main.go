@@ -4,16 +4,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/penname/penname/cmd/escrow/command"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	os.Exit(command.Run(ctx, os.Args[1:], command.System()))
-}
+func main() { os.Exit(command.Run(command.Ended(), os.Args[1:], command.System())) }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +26,11 @@ func ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, secretfile.ErrUnreadable.Because(err)
 	}
+	return ReadOpen(f)
+}
+
+// ReadOpen is [ReadFile] of a file that is open, and closes it.
+func ReadOpen(f *os.File) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, MaxFile))
 	if err != nil {
@@ -49,9 +56,13 @@ func InFile(name string, line int, err error) error {
 	return e.Because(fmt.Errorf("%s: %w", place, e.Unwrap()))
 }
 
-// WritePrivate writes a file with a person in it, in place of one of that name.
-// From its creation only its owner reads it. Its refusal's cause names it.
+// WritePrivate writes a file with a person in it, in place of one of that name: it is whole or as
+// it was. From its creation only its owner reads it. Its refusal's cause names it.
+// What is no file, such as a device, or a link is written into.
 func WritePrivate(name string, b []byte) error {
+	if info, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() {
+		return replace(name, b)
+	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return secretfile.ErrUnwritable.Because(err)
@@ -64,6 +75,22 @@ func WritePrivate(name string, b []byte) error {
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return secretfile.ErrUnwritable.Because(err)
+	}
+	return nil
+}
+
+// replace puts a file that only its owner reads in the place of name in one step.
+func replace(name string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".saving-") // mode 0600
+	if err != nil {
+		return secretfile.ErrUnwritable.Because(fmt.Errorf("%s: %w", name, err))
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return secretfile.ErrUnwritable.Because(fmt.Errorf("%s: %w", name, errors.Join(err, os.Remove(f.Name()))))
 	}
 	return nil
 }

@@ -20,6 +20,10 @@ func TestFoundS2PrivateFilesAreTheOwnersAlone(t *testing.T) {
 	if err := os.WriteFile(readable, []byte("a longer text than the new one"), 0o644); err != nil { //nolint:gosec // that is the point
 		t.Fatal(err)
 	}
+	before := filepath.Join(dir, "before")
+	if err := os.Link(readable, before); err != nil {
+		t.Fatal(err)
+	}
 	for name, write := range map[string]func(string, []byte) error{
 		"new": WritePrivate, "was readable": WritePrivate, "secret": secretfile.Create,
 	} {
@@ -34,6 +38,12 @@ func TestFoundS2PrivateFilesAreTheOwnersAlone(t *testing.T) {
 		if b, err := os.ReadFile(file); err != nil || string(b) != "Jo" {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
+	}
+	if b, err := os.ReadFile(before); err != nil || string(b) != "a longer text than the new one" {
+		t.Errorf("it was written into the old file, which can end cut off: %q, %v", b, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(left) != 0 {
+		t.Error(left, err)
 	}
 	if err := WritePrivate("/dev/null", nil); err != nil {
 		t.Error("a device is no file to change:", err)

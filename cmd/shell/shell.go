@@ -27,7 +27,7 @@ const (
 	Done        = 0
 	Failed      = 1 // refused or failed: one line says the code, why and how to mend it
 	Usage       = 2
-	Interrupted = 130 // Ctrl-C or SIGTERM ended it before it was done, as a shell says it
+	Interrupted = 130 // Ctrl-C, SIGTERM or a terminal that was closed ended it before it was done, as a shell says it
 )
 
 // usageError makes the exit code 2.
@@ -49,6 +49,33 @@ func (Exited) Error() string { return "it said why" }
 // Beyond cobra, which prints help and is content: an unknown command is wrong
 // usage at every depth, and so is a group of commands without one of them.
 func Execute(ctx context.Context, root *cobra.Command, args []string) int {
+	Prepare(root, args...)
+	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return Done
+	}
+	if exited := Exited(0); errors.As(err, &exited) {
+		return int(exited)
+	}
+	said, code := ProblemOf(err), Failed
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		code = Usage
+	case ctx.Err() != nil:
+		said, code = &registrar.Problem{Code: "interrupted", Title: "stopped before it was done: run the command again to go on"}, Interrupted
+	}
+	if slices.Contains(args, "--json") || AsJSON(root) {
+		json.NewEncoder(root.ErrOrStderr()).Encode(said) //nolint:errcheck // nothing is left to tell it to
+	} else {
+		fmt.Fprintf(root.ErrOrStderr(), "%s: %s\n", root.Name(), said.Error())
+	}
+	return code
+}
+
+// Prepare makes root what [Execute] runs, and what manual pages are made from.
+func Prepare(root *cobra.Command, args ...string) {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = Version()
 	root.PersistentFlags().Bool("json", false, "print JSON instead of text, errors too")
@@ -75,28 +102,6 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 		strict(c)
 	}
 	root.Args = expect(root, nil)
-	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return Done
-	}
-	if exited := Exited(0); errors.As(err, &exited) {
-		return int(exited)
-	}
-	said, code := ProblemOf(err), Failed
-	var usage usageError
-	switch {
-	case errors.As(err, &usage):
-		code = Usage
-	case ctx.Err() != nil:
-		said, code = &registrar.Problem{Code: "interrupted", Title: "stopped before it was done: run the command again to go on"}, Interrupted
-	}
-	if slices.Contains(args, "--json") || AsJSON(root) {
-		json.NewEncoder(root.ErrOrStderr()).Encode(said) //nolint:errcheck // nothing is left to tell it to
-	} else {
-		fmt.Fprintf(root.ErrOrStderr(), "%s: %s\n", root.Name(), said.Error())
-	}
-	return code
 }
 
 // Version is that of the module, or of the commit that it was built from.
@@ -143,7 +148,7 @@ func strict(c *cobra.Command) {
 // arguments: in the line of use they are words in capitals, and these are none.
 func takesFiles(c *cobra.Command) bool {
 	_, arg, ok := strings.Cut(c.Use, " ")
-	return ok && arg != "CASE" && arg != "HASH" && arg != "ID"
+	return ok && arg != "CASE" && arg != "HASH" && arg != "ID" && arg != "N"
 }
 
 // expect is args, which may be nil for none, with an error that shows what is

@@ -6,20 +6,25 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
+	"github.com/prometheus/prometheus/storage"
 )
 
 // Three days, in steps of five minutes: longer than any rule waits.
 const (
 	step  = 5 * time.Minute
 	steps = 3 * 24 * 12
+
+	scrapes = 6 // of testdata/story.txt
 )
 
 // alarms are, for each rule, series by which it must fire and series by which it must
@@ -87,21 +92,49 @@ func load(series string) string {
 	return text
 }
 
-// TestAlarms: Prometheus reads every rule, and each fires by what it is for, for as long
-// as it waits, and by nothing else.
-func TestAlarms(t *testing.T) {
-	read := parser.NewParser(parser.Options{})
-	groups, errs := rulefmt.ParseFile("alerts.yml", false, model.UTF8Validation, read, slog.New(slog.DiscardHandler))
+// rules are those of alerts.yml, by name, as Prometheus reads them.
+func rules(t *testing.T) map[string]rulefmt.Rule {
+	t.Helper()
+	groups, errs := rulefmt.ParseFile("alerts.yml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	rules := map[string]rulefmt.Rule{}
+	all := map[string]rulefmt.Rule{}
 	for _, g := range groups.Groups {
 		for _, r := range g.Rules {
-			rules[r.Alert] = r
+			all[r.Alert] = r
 		}
 	}
-	engine := promqltest.NewTestEngine(t, false, 0, 1_000_000)
+	return all
+}
+
+// firing are the steps at which a rule fires.
+func firing(t *testing.T, r rulefmt.Rule, engine *promql.Engine, store storage.Queryable) (at []int) {
+	t.Helper()
+	for end, held := 0, time.Duration(0); end < steps; end++ {
+		q, err := engine.NewInstantQuery(t.Context(), store, nil, r.Expr, time.Unix(0, 0).Add(time.Duration(end)*step))
+		if err != nil {
+			t.Fatal(r.Alert, err)
+		}
+		found, err := q.Exec(t.Context()).Vector()
+		if err != nil {
+			t.Fatal(r.Alert, err)
+		}
+		if held += step; len(found) == 0 {
+			held = -step
+		}
+		if held >= time.Duration(r.For) {
+			at = append(at, end)
+		}
+		q.Close()
+	}
+	return at
+}
+
+// TestAlarms: Prometheus reads every rule, and each fires by what it is for, for as long
+// as it waits, and by nothing else.
+func TestAlarms(t *testing.T) {
+	rules, engine := rules(t), promqltest.NewTestEngine(t, false, 0, 1_000_000)
 	for name, r := range rules {
 		if len(alarms[name]) < 2 {
 			t.Errorf("%s is not tried", name)
@@ -117,26 +150,31 @@ func TestAlarms(t *testing.T) {
 			continue
 		}
 		for _, try := range tries {
-			store := promqltest.LoadedStorage(t, load(try.series))
-			fires := false
-			for end, held := 0, time.Duration(0); end <= steps; end++ {
-				q, err := engine.NewInstantQuery(t.Context(), store, nil, r.Expr, time.Unix(0, 0).Add(time.Duration(end)*step))
-				if err != nil {
-					t.Fatal(name, err)
-				}
-				found, err := q.Exec(t.Context()).Vector()
-				if err != nil {
-					t.Fatal(name, err)
-				}
-				if held += step; len(found) == 0 {
-					held = -step
-				}
-				fires = fires || held >= time.Duration(r.For)
-				q.Close()
-			}
-			if fires != try.fires {
+			if fires := firing(t, r, engine, promqltest.LoadedStorage(t, load(try.series))) != nil; fires != try.fires {
 				t.Errorf("%s: fires %v, and must %v, by %s", name, fires, try.fires, try.series)
 			}
+		}
+	}
+}
+
+// TestAlarmsOfTheStory: on what was recorded of a service those alarms fire that must, by
+// the scrapes: 0 at the start, 1 after the story, with a witness away, 2 with the database
+// down, 3 with an upload under way, 4 two days later, 5 when all is well again.
+func TestAlarmsOfTheStory(t *testing.T) {
+	must := map[string]string{
+		"PennamePartDown": "24", "PennameWitnessAway": "1234", "PennameCheckpointOld": "4",
+		"PennameMailsWait": "4", "PennameNoSnapshot": "0134", // which nobody can tell while the database is down
+	}
+	engine, store := promqltest.NewTestEngine(t, false, 0, 1_000_000), promqltest.LoadedStorage(t, recorded(t))
+	for name, r := range rules(t) {
+		during := ""
+		for _, at := range firing(t, r, engine, store) {
+			if scrape := strconv.Itoa(at / (steps / scrapes)); !strings.Contains(during, scrape) {
+				during += scrape
+			}
+		}
+		if during != must[name] {
+			t.Errorf("%s fires during %q, and must during %q", name, during, must[name])
 		}
 	}
 }
@@ -155,4 +193,41 @@ func TestTheHandbookHasEachAlarm(t *testing.T) {
 			t.Errorf("deploy/README.md has no place for %s", name)
 		}
 	}
+}
+
+// recorded are the series of testdata/story.txt, as promqltest loads them: what
+// TestMetricsAfterTheStory scraped of a service, each time for half a day.
+func recorded(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/story.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The store begins at its first sample, and takes none before.
+	text := "load 5m\nbegins 1\n\nload 5m\nup{instance=\"one:9464\",job=\"penname\"} 1x864\n"
+	for line := range strings.Lines(string(raw)) {
+		at := strings.LastIndexAny(line, "}") + 1
+		if at == 0 {
+			at = strings.IndexByte(line, ' ')
+		}
+		sample, values := strings.TrimSuffix(line[:at], "}"), strings.Fields(line[at:])
+		if len(values) != scrapes {
+			t.Fatal(line)
+		}
+		if before := ","; !strings.Contains(sample, "{") {
+			sample += "{"
+		} else {
+			sample += before
+		}
+		text += sample + `instance="one:9464",job="penname"}`
+		for _, v := range values {
+			if v == "_" {
+				text += " _x144"
+			} else {
+				text += " " + v + "x143" // and once more
+			}
+		}
+		text += "\n"
+	}
+	return text
 }

@@ -39,12 +39,18 @@ type Group[In, Out any] struct {
 	// Alone: batches would only wait for each other, so one is under way at a time.
 	Alone bool
 
+	// Rest: after a batch the next one waits for as long as that took, and no longer than
+	// this, while fewer than enough calls wait: so calls which come one after another share
+	// one. A call that finds none of late is sent at once.
+	Rest time.Duration
+
 	// Items bounds the items of one batch. 0: MaxItems.
 	Items int
 
 	mu       sync.Mutex
 	queue    []*request[In, Out]
-	underWay int // batches
+	underWay int       // batches
+	rested   time.Time // when the rest after the last one is over
 }
 
 // Result is what became of one item.
@@ -97,11 +103,16 @@ func (c *Group[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
 // sendAll sends batches until the queue is empty.
 func (c *Group[In, Out]) sendAll() {
 	for {
+		c.rest()
 		batch, items := c.next()
 		if len(batch) == 0 {
 			return
 		}
+		began := time.Now()
 		results, err := c.Send(context.Background(), items)
+		c.mu.Lock()
+		c.rested = time.Now().Add(min(time.Since(began), c.Rest))
+		c.mu.Unlock()
 		if err == nil && len(results) != len(items) {
 			err = errResults
 		}
@@ -121,11 +132,31 @@ func (c *Group[In, Out]) sendAll() {
 	}
 }
 
+func (c *Group[In, Out]) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue)
+}
+
+// rest waits until the next batch may begin.
+func (c *Group[In, Out]) rest() {
+	c.mu.Lock()
+	left := time.Until(c.rested)
+	if len(c.queue) >= enough {
+		left = 0
+	}
+	c.mu.Unlock()
+	if left > 0 {
+		<-time.After(left)
+	}
+}
+
 // next takes the next batch from the queue, without the callers who have left. If
 // there is none, or too few for a second batch, it is empty and counts no longer.
 func (c *Group[In, Out]) next() (batch []*request[In, Out], items []In) {
-	if c.Alone {
-		runtime.Gosched() // those who were answered just now, and come again, come along
+	for had := -1; c.Alone && c.waiting() > had; { // those who were answered just now, and come again, come along
+		had = c.waiting()
+		runtime.Gosched()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

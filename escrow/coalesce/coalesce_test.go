@@ -192,3 +192,46 @@ func TestGroupAloneSendsOneBatchAtATime(t *testing.T) {
 		}
 	})
 }
+
+func TestGroupRestsAndSharesWhatComesOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches []int
+		c := doubler(&batches)
+		c.Rest = time.Minute
+		var wg sync.WaitGroup
+		call := func(after, answered time.Duration) {
+			began := time.Now()
+			wg.Go(func() {
+				time.Sleep(after)
+				if out, err := c.Do(t.Context(), 2); err != nil || out[0] != 4 || time.Since(began) != answered {
+					t.Errorf("%v, %v after %v, want %v", out, err, time.Since(began), answered)
+				}
+			})
+		}
+		call(0, time.Second) // alone, as nobody came of late
+		for n := range 4 {
+			call(time.Duration(n+1)*400*time.Millisecond, 3*time.Second) // these share one, a second after that
+		}
+		call(20*time.Second, 21*time.Second) // again alone
+		wg.Wait()
+		if fmt.Sprint(batches) != "[1 4 1]" {
+			t.Errorf("batches of %v", batches)
+		}
+		time.Sleep(time.Second)
+		batches = nil
+		for range enough + 1 { // enough wait for nobody
+			call(0, time.Second)
+			synctest.Wait()
+		}
+		wg.Wait()
+		if fmt.Sprint(batches) != fmt.Sprintf("[1 %d]", enough) {
+			t.Errorf("batches of %v", batches)
+		}
+		time.Sleep(time.Second)
+		c.Rest, batches = 100*time.Millisecond, nil
+		call(0, time.Second)
+		call(time.Second/2, 2100*time.Millisecond) // no longer than that
+		wg.Wait()
+		time.Sleep(time.Second) // whoever rests looks once more
+	})
+}

@@ -231,6 +231,28 @@ func (r *Review) Answered(answers []Answer) (questions []string, all []opening.A
 	return questions, all, nil
 }
 
+// Wrong are the refusals of answers that [Review.Answered] would not take, by the index of their
+// target: all of them, where it stops at the first. Targets are named by their numbers.
+func (r *Review) Wrong(answers []Answer) map[int]error {
+	wrong, asked := make(map[int]error), make(map[int]bool)
+	for _, a := range answers {
+		i := r.find(a)
+		if i < 0 {
+			continue
+		}
+		asked[i] = true
+		if _, err := r.Targets[i].answered(a, r.Targets[i].Questions); err != nil {
+			wrong[i] = err
+		}
+	}
+	for i, t := range r.Targets {
+		if t.Waits() && !asked[i] {
+			wrong[i] = ErrAnswersMissing
+		}
+	}
+	return wrong
+}
+
 // answered is one answer, to those of all questions that are about the target.
 func (t Target) answered(a Answer, questions []string) (said opening.Answer, err error) {
 	said = opening.Answer{Vote: opening.Approve, Reason: a.Reason, Says: make([]string, len(questions))}

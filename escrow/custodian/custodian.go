@@ -28,6 +28,7 @@
 //	                what later reviews need of it. All go a year after the warrant expired
 //	followed        how far the public log was read
 //	witness.key     cosigns checkpoints, with witness.json and witness-state
+//	desk.lock       held while a desk is open; empty
 //
 // A crash at any point leaves a folder that opens, with a share of the key that
 // is in force; running the same thing again finishes it.
@@ -47,6 +48,7 @@ import (
 
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/witness"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -66,6 +68,8 @@ var (
 		"the passphrase has a character in it that is no text, such as a tab or another control character: nothing was made, take letters, digits, signs and spaces")
 	ErrWeakPassphrase = refusal.New(refusal.Invalid, "custodian.weak_passphrase",
 		"the passphrase has fewer than 12 characters: take several random words")
+	ErrHeld = refusal.New(refusal.Conflict, "custodian.desk_open",
+		"another desk is open on this folder, or this system cannot tell: use that one, or end it with Ctrl-C where it was started")
 	ErrSecret = refusal.New(refusal.Invalid, "custodian.bad_secret",
 		"a secret file does not open with this folder's identity: it was changed or is of another folder; restore it from its backup")
 	ErrNoShare = refusal.New(refusal.NotFound, "custodian.no_share",
@@ -137,19 +141,44 @@ type Custodian struct {
 // Open unlocks the folder. The refusals are [ErrHome], [ErrOpenHome],
 // [ErrPassphrase], [ErrSecret] and those of package secretfile.
 func (h Home) Open(ctx context.Context) (*Custodian, error) {
-	raw, err := readFile(filepath.Join(h.Dir, identityName))
+	who, err := h.Who()
 	if err != nil {
-		return nil, ErrHome.Because(err)
+		return nil, err
 	}
-	c := &Custodian{}
-	if err := json.Unmarshal(raw, &c.Identity); err != nil || c.ID == "" {
-		return nil, ErrHome.Because(err)
-	}
+	c := &Custodian{Identity: who}
 	if c.folder, err = h.unlock(ctx); err != nil {
 		return nil, err
 	}
 	c.key, err = c.folder.jwk(signingFile)
 	return c, err
+}
+
+// Who says whose folder it is, which takes no passphrase. It is [ErrHome] if it is none.
+func (h Home) Who() (who Identity, err error) {
+	raw, err := readFile(filepath.Join(h.Dir, identityName))
+	if err == nil {
+		err = json.Unmarshal(raw, &who)
+	}
+	if err != nil || who.ID == "" {
+		return Identity{}, ErrHome.Because(err)
+	}
+	return who, nil
+}
+
+// Hold keeps others from holding the folder, until release or the end of the process: one desk
+// is open at a time. It is [ErrHeld] while another process does.
+func (h Home) Hold() (release func() error, err error) {
+	if err := checkFolder(h.Dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(h.Dir, deskLock), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, secretfile.ErrUnwritable.Because(err)
+	}
+	if err := witness.LockFile(f); err != nil {
+		return nil, ErrHeld.Because(errors.Join(err, f.Close()))
+	}
+	return f.Close, nil
 }
 
 // Create makes a folder for who, with fresh keys and a fresh passphrase, beside
@@ -395,8 +424,13 @@ func (c *Custodian) adopt(inForce *policy.Bundle) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.folder.share(pk); err != nil && inForce.Seated(c.ID) != nil {
-		return nil // a share is missing, and nothing is thrown away until it is found
+	all, err := c.folder.shares()
+	if err == nil {
+		if _, missing := oneOf(all, pk); missing == nil || inForce.Seated(c.ID) == nil {
+			return c.folder.prune(all, pk)
+		}
+	} else if inForce.Seated(c.ID) == nil {
+		return err
 	}
-	return c.folder.prune(pk)
+	return nil // a share is missing, and nothing is thrown away until it is found
 }

@@ -30,6 +30,10 @@ const recused = "recused"
 var ErrYouRecused = refusal.New(refusal.Conflict, "custodian.you_recused",
 	"you recused yourself in this case, which is final: nothing was signed or sent; an alternate of yours answers it, if the rules name one")
 
+// ErrYouAnswered is the refusal of an answer, or of a recusal, by who has answered the case.
+var ErrYouAnswered = refusal.New(refusal.Conflict, "custodian.you_answered",
+	"you have answered this case already, and an answer is final: nothing more was signed or sent")
+
 // ErrUseRecuse is the refusal of a recusal as a reason of declining.
 var ErrUseRecuse = refusal.New(refusal.Invalid, "custodian.recusal_declines_nothing",
 	"who does not judge a case does not decline it: nothing was signed; say so with escrow custodian recuse CASE --reason, and an alternate of yours may answer it")

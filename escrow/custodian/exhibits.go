@@ -1,10 +1,10 @@
 package custodian
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -51,6 +51,7 @@ type Exhibit struct {
 const (
 	maxShown         = 8 << 10
 	maxShownTogether = 4 << 20
+	maxShownLines    = 200 // of one: empty lines push away what stands before them
 )
 
 // CheckExhibits fetches, opens and compares what was published, for a case that the folder
@@ -111,16 +112,14 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 			}
 		}
 	}
-	k := *r.kept
-	k.Checked = checked
-	raw, err := json.Marshal(k)
-	if err != nil {
-		return err
+	if k := *r.kept; !slices.Equal(k.Checked, checked) {
+		k.Checked = checked
+		if r.kept = &k; !r.reading {
+			if err := c.keep(r); err != nil {
+				return err
+			}
+		}
 	}
-	if err := c.folder.replace(reviewFile(r.Case), raw); err != nil {
-		return err
-	}
-	r.kept = &k
 	r.compared(checked)
 	return nil
 }
@@ -156,8 +155,18 @@ func (r *Review) compared(checked []string) {
 	}
 }
 
-// begin is what is shown of a text: about the first bytes of it, not half a letter.
+// begin is what is shown of a text: about the first bytes of it, not half a letter nor more than
+// maxShownLines.
 func begin(text []byte, length int) string {
+	lines := 0
+	for i, b := range text[:min(length, len(text))] {
+		if b == '\n' {
+			if lines++; lines == maxShownLines {
+				length = i + 1
+				break
+			}
+		}
+	}
 	if len(text) <= length {
 		return document.Visible(string(text))
 	}
@@ -182,33 +191,50 @@ func (t *Target) showPosts(posts []policy.Post, since policy.Registered) {
 	}
 }
 
+// Proof says whose word it is that the author of the pen name made this post.
+func (p Post) Proof() string {
+	if p.ProvenByKey {
+		return "a proof by its author's key is about this post"
+	}
+	return "the platform's word alone: no proof by its author's key is about this post"
+}
+
+// Shows reports whether a piece of a post was read, and is what its evidence declares.
+func (r *Review) Shows(p Post, x Exhibit) bool {
+	return p.Description == "" && r.exhibits && r.Read && !x.Missing && x.File != ""
+}
+
+// Found says what became of a piece of a post; "": it is not what its evidence declares, which
+// the target says.
+func (r *Review) Found(p Post, x Exhibit) string {
+	switch {
+	case p.Description != "":
+		return "withheld, nobody may copy it"
+	case !r.exhibits:
+		return "not filed under the rules of this case, read it where it was published"
+	case !r.Read:
+		return "not read"
+	case x.Missing:
+		return "missing"
+	case x.File == "":
+		return ""
+	}
+	return "as declared, file " + x.File
+}
+
 // post is for a person at a terminal.
 func (r *Review) post(p Post) string {
 	s := fmt.Sprintf("  for the post %s of %s", p.URL, p.At.Format(time.RFC3339))
 	if p.SHA256 != "" {
 		s += ", sha256 " + p.SHA256
 	}
-	said := "the platform's word alone: no proof by its author's key is about this post"
-	if p.ProvenByKey {
-		said = "a proof by its author's key is about this post"
-	}
-	s += "\n    " + said + "\n"
-	s = document.Printable(s + registered(p.Registered))
+	s += "\n    " + p.Proof() + "\n"
+	s = document.Printable(s + "    " + p.Known() + "\n")
 	for _, x := range p.Exhibits {
 		s += document.Printable(fmt.Sprintf("    %s, %d bytes, sha256 %s", x.Type, x.Length, x.SHA256))
-		switch {
-		case p.Description != "":
-			s += ": withheld, nobody may copy it\n"
-		case !r.exhibits:
-			s += ": not filed under the rules of this case, read it where it was published\n"
-		case !r.Read:
-			s += ": not read\n"
-		case x.Missing:
-			s += ": missing\n"
-		case x.File == "":
-			s += "\n"
-		default:
-			s += ": as declared, file " + x.File + "\n" + Quoted(x.Text)
+		s += after(": ", r.Found(p, x)) + "\n"
+		if r.Shows(p, x) {
+			s += Quoted(x.Text)
 		}
 	}
 	if p.Description != "" {

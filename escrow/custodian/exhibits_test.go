@@ -296,3 +296,18 @@ func TestMemoryOfManyPosts(t *testing.T) {
 }
 
 func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
+
+// TestBeginOfAText: what a review shows of a text is short in bytes and in lines, and says that
+// there is more.
+func TestBeginOfAText(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"short":         {"I will come.\nTonight.", "I will come.\nTonight."},
+		"lines":         {strings.Repeat("\n", 1<<20) + "x", strings.Repeat("\n", maxShownLines) + "\n… the rest is in the file"},
+		"as many":       {strings.Repeat("x\n", maxShownLines), strings.Repeat("x\n", maxShownLines)},
+		"half a letter": {strings.Repeat("é", maxShown), strings.Repeat("é", maxShown/2) + "\n… the rest is in the file"},
+	} {
+		if got := begin([]byte(c.text), maxShown); got != c.want {
+			t.Errorf("%s: %.60q, %d bytes", name, got, len(got))
+		}
+	}
+}

@@ -33,6 +33,7 @@ const (
 	followedFile = "followed"
 	witnessName  = "witness.json"
 	witnessState = "witness-state"
+	deskLock     = "desk.lock"
 )
 
 // maxFile bounds every file that is read, in bytes: a bundle, a transcript, a
@@ -123,11 +124,15 @@ func (h Home) diskOf() disk {
 }
 
 func decrypt(sealed []byte, id age.Identity) ([]byte, error) {
-	r, err := age.Decrypt(bytes.NewReader(sealed), id)
+	r, size, err := age.DecryptReaderAt(bytes.NewReader(sealed), int64(len(sealed)), id)
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(io.LimitReader(r, maxFile))
+	text := make([]byte, size)
+	if _, err := r.ReadAt(text, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return text, nil
 }
 
 func encrypt(to age.Recipient, b []byte) ([]byte, error) {
@@ -341,12 +346,12 @@ func sealIdentity(id *age.X25519Identity, pass []byte, workFactor int) ([]byte, 
 // files are the names in the folder that begin with prefix. One that a crash left
 // unfinished has no name yet.
 func (f *folder) files(prefix string) (names []string, err error) {
-	all, err := filepath.Glob(f.path(prefix + "*"))
+	all, err := os.ReadDir(f.dir)
 	if err != nil {
 		return nil, ErrHome.Because(err)
 	}
-	for _, full := range all {
-		if name := filepath.Base(full); !strings.HasSuffix(name, ".new") {
+	for _, entry := range all {
+		if name := entry.Name(); strings.HasPrefix(name, prefix) && !strings.HasSuffix(name, ".new") {
 			names = append(names, name)
 		}
 	}

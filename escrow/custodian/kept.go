@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"time"
 
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
@@ -56,6 +58,8 @@ type kept struct {
 	Checked []string `json:"checked,omitempty"`
 
 	ordered
+
+	sum string // SHA-256 of the encrypted file that it was read from, hex
 }
 
 // ordered is what later reviews are shown of one, beside which case it was and when: who
@@ -168,23 +172,36 @@ func (c *Custodian) signedIn(id string) (map[string]string, error) {
 
 const reviewPrefix = "review-"
 
-// keep writes a review into the folder. It refuses a case that this folder knows
+// mayKeep says what the folder is to keep of a review. It refuses a case that this folder knows
 // with another warrant, and a warrant that it knows as another case: one of the
 // two was shown in the place of the other.
-func (c *Custodian) keep(r *Review, at time.Time) error {
-	k := kept{Shown: r.shown, At: at, Expires: r.Warrant.Expiry, Failed: r.Failed, Tree: r.tree, Proof: r.file.Leaf.Proof,
+func (c *Custodian) mayKeep(r *Review, at time.Time) error {
+	r.kept = &kept{Shown: r.shown, At: at, Expires: r.Warrant.Expiry, Failed: r.Failed, Tree: r.tree, Proof: r.file.Leaf.Proof,
 		ordered: ordered{Authority: r.Warrant.Authority, Requester: r.Warrant.Requester.OrganisationID, Recorded: r.recorded,
 			Repeats: policy.KindOf(r.Warrant.Kind).As != ""}}
 	for _, t := range r.Targets {
-		k.Names = append(k.Names, t.name())
+		r.kept.Names = append(r.kept.Names, t.name())
 	}
-	before, err := c.keptReviews(at)
+	before, err := c.keptReviews(at, nil)
 	if err != nil {
 		return err
 	}
 	if err := c.recall(r, before); err != nil {
 		return err
 	}
+	if err := c.mayReplace(r); err != nil {
+		return err
+	}
+	for _, old := range before {
+		if old.Case != r.shown.Case && old.Warrant == r.shown.Warrant {
+			return ErrWarrantTwice.Because(errors.New(old.Case))
+		}
+	}
+	return nil
+}
+
+// mayReplace refuses to replace what the folder keeps of a case that was shown otherwise then.
+func (c *Custodian) mayReplace(r *Review) error {
 	signed, err := c.signedIn(r.Case)
 	if err != nil {
 		return err
@@ -193,63 +210,92 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return err
-	case old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex, !r.shows(old.Shown) && len(signed) > 0:
+	case old.Shown.Warrant != r.shown.Warrant || old.Shown.LeafIndex != r.shown.LeafIndex, !r.shows(old.Shown) && len(signed) > 0:
 		return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s* elsewhere", reviewFile(r.Case), decisions(r.Case)))
 	}
-	for _, old := range before {
-		if old.Case != k.Shown.Case && old.Warrant == k.Shown.Warrant {
-			return ErrWarrantTwice.Because(errors.New(old.Case))
-		}
-	}
-	raw, err := json.Marshal(k)
+	return nil
+}
+
+// keep writes a review into the folder.
+func (c *Custodian) keep(r *Review) error {
+	raw, err := json.Marshal(r.kept)
 	if err != nil {
 		return err
 	}
-	r.kept = &k
 	return c.folder.replace(reviewFile(r.Case), raw)
 }
 
-// briefsFile holds the briefs of kept reviews by the SHA-256 of their encrypted files, so that
-// not all of them are decrypted each time. It is behind by fewer than maxUnbriefed, and
-// holds none of a review that is gone or was made again.
-const (
-	briefsFile   = "briefs.age"
-	maxUnbriefed = 8
-)
+// briefsFile holds the briefs of kept reviews by the names of their files, so that these are not
+// read each time. If it is lost, all are.
+const briefsFile = "briefs.age"
+
+// briefed is a brief and the file that it was read from, which [folder.replace] never changes:
+// one of the same name that is not it is younger.
+type briefed struct {
+	Sum     string    `json:"sum"` // SHA-256, hex
+	Size    int64     `json:"size"`
+	Written time.Time `json:"written"`
+	brief
+}
+
+// briefs returns what is in briefsFile, and when it was written.
+func (f *folder) briefs() (known map[string]briefed, written time.Time) {
+	info, err := os.Stat(f.path(briefsFile))
+	if err != nil {
+		return nil, written
+	}
+	if raw, err := f.read(briefsFile); err != nil || json.Unmarshal(raw, &known) != nil {
+		known = nil
+	}
+	return known, info.ModTime()
+}
+
+// briefOf reads the brief of a kept review. known is what was read of that name before, and one
+// a review that was read just now, or nil.
+func (f *folder) briefOf(name string, info fs.FileInfo, known briefed, one *kept) (b briefed, err error) {
+	sealed, err := f.sealed(name)
+	if err != nil {
+		return b, err
+	}
+	b = briefed{digest(sealed), info.Size(), info.ModTime(), known.brief}
+	switch {
+	case known.Sum == b.Sum:
+	case one != nil && one.sum == b.Sum:
+		b.brief = one.brief()
+	default:
+		k, err := f.parseKept(sealed)
+		if err != nil {
+			return b, err
+		}
+		b.brief = k.brief()
+	}
+	return b, nil
+}
 
 // keptReviews reads what the folder keeps, and drops what it need not keep any
-// longer.
-func (c *Custodian) keptReviews(at time.Time) ([]brief, error) {
-	names, err := c.folder.files(reviewPrefix)
+// longer. one is of a review that was read already, or nil.
+func (c *Custodian) keptReviews(at time.Time, one *kept) (all []brief, err error) {
+	files, err := c.folder.files(reviewPrefix)
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]brief)
-	if raw, err := c.folder.read(briefsFile); err == nil && json.Unmarshal(raw, &known) != nil {
-		return nil, ErrSecret
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	briefs, unknown := make(map[string]brief), 0
-	var all []brief
-	for _, name := range names {
-		sealed, err := c.folder.sealed(name)
+	known, written := c.folder.briefs()
+	briefs, changed := make(map[string]briefed), false
+	for _, name := range files {
+		info, err := os.Lstat(c.folder.path(name))
 		if err != nil {
-			return nil, err
+			return nil, secretfile.ErrUnreadable.Because(err)
 		}
-		sum := digest(sealed)
-		b, ok := known[sum]
-		if !ok {
-			k, err := c.folder.parseKept(sealed)
-			if err != nil {
+		b := known[name]
+		// What was written while the briefs were may have been written once more since.
+		if b.Size != info.Size() || !b.Written.Equal(info.ModTime()) || !b.Written.Before(written) || info.Mode() != 0o600 {
+			if b, err = c.folder.briefOf(name, info, b, one); err != nil {
 				return nil, err
 			}
-			b = k.brief()
+			changed = true
 		}
 		if at.Before(b.Expires.Add(recordStays)) {
-			if all, briefs[sum] = append(all, b), b; !ok {
-				unknown++
-			}
+			all, briefs[name] = append(all, b.brief), b
 			continue
 		}
 		signed, err := c.signedIn(b.Case)
@@ -262,14 +308,17 @@ func (c *Custodian) keptReviews(at time.Time) ([]brief, error) {
 			}
 		}
 	}
-	if len(briefs)-unknown == len(known) && unknown < maxUnbriefed {
+	if len(briefs) == len(known) && !changed {
 		return all, nil
 	}
 	raw, err := json.Marshal(briefs)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		raw, err = encrypt(c.folder.id.Recipient(), raw)
 	}
-	return all, c.folder.replace(briefsFile, raw)
+	if err == nil {
+		c.folder.note(briefsFile, raw)
+	}
+	return all, err
 }
 
 // kept reads one kept review; fs.ErrNotExist: there is none.
@@ -286,7 +335,7 @@ func (f *folder) parseKept(sealed []byte) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kept{}
+	k := &kept{sum: digest(sealed)}
 	if err := json.Unmarshal(raw, k); err != nil {
 		return nil, ErrSecret
 	}
@@ -315,6 +364,22 @@ func (c *Custodian) Did(id string) (reviewed, answered time.Time, err error) {
 	return reviewed, answered, err
 }
 
+// LastAnswer is what this folder signed last in a case; nil: nothing. older says that it has seen
+// newer rules in force since, under which the same answer can be signed again.
+func (c *Custodian) LastAnswer(id string) (last *opening.Approval, signed string, older bool, err error) {
+	all, err := c.signedIn(id)
+	for _, raw := range all {
+		a, err := opening.ParseApprovalUnverified(raw)
+		if err != nil {
+			return nil, "", false, ErrSecret
+		}
+		if last == nil || a.At.After(last.At) {
+			last, signed = a, raw
+		}
+	}
+	return last, signed, last != nil && all[decisionFile(id, c.Bundle)] == "", err
+}
+
 // Reviewed checks a case again, as the registrar shows it now, before it is
 // decided on: it is [ErrNotReviewed] without a review within 30 days, and
 // [ErrNotAsReviewed] unless all that identifies the case is what the folder kept
@@ -336,7 +401,7 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, since []*policy.Bund
 	case !r.shows(k.Shown):
 		return nil, ErrNotAsReviewed
 	}
-	before, err := c.keptReviews(at)
+	before, err := c.keptReviews(at, k)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func TestReviewIsKeptForItsTime(t *testing.T) {
 		}
 	}
 	c := v.open("gerd")
-	if again, err := c.Decision(f.Case, opening.Decline, policy.DeclineReasons[0], v.since[len(v.since)-1]); len(kept) != 2 || err != nil || again != signed {
+	if again, err := c.Decision(f.Case, opening.Decline, policy.DeclineReasons[0], v.since[len(v.since)-1]); len(kept) != 3 || err != nil || again != signed {
 		t.Fatal(len(kept), err)
 	}
 	a, err := opening.ParseApprovalUnverified(signed)
@@ -148,11 +149,12 @@ func TestReviewIsKeptForItsTime(t *testing.T) {
 	}
 	ends := k.Expires.Add(recordStays)
 	for i, at := range []time.Time{ends.Add(-time.Second), ends} {
-		if all, err := c.keptReviews(at); err != nil || len(all) != 1-i {
+		if all, err := c.keptReviews(at, nil); err != nil || len(all) != 1-i {
 			t.Fatal(at, len(all), err)
 		}
 	}
-	if left := v.files("gerd"); len(left) != len(before) {
+	left := v.files("gerd")
+	if delete(left, briefsFile); len(left) != len(before) {
 		t.Errorf("%d files, not %d", len(left), len(before))
 	}
 }
@@ -252,7 +254,7 @@ func TestBriefsAreOfTheFilesThatAreThere(t *testing.T) {
 	reads := func(want map[string]string) {
 		t.Helper()
 		for range 2 { // without the briefs, or behind them, and with them
-			all, err := c.keptReviews(at)
+			all, err := c.keptReviews(at, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -266,19 +268,16 @@ func TestBriefsAreOfTheFilesThatAreThere(t *testing.T) {
 		}
 	}
 	want := map[string]string{}
-	for i := range maxUnbriefed - 1 {
+	for i := range 3 {
 		id := fmt.Sprint("case ", i)
 		put(id, "court", at)
 		want[id] = "court"
 	}
 	reads(want)
-	if exists(c.folder.path(briefsFile)) {
-		t.Error("briefs of a few")
-	}
 	put("one more", "court", at)
 	want["one more"] = "court"
 	reads(want)
-	briefs := func() (known map[string]brief) {
+	briefs := func() (known map[string]briefed) {
 		t.Helper()
 		raw, err := c.folder.read(briefsFile)
 		if err == nil {
@@ -289,7 +288,7 @@ func TestBriefsAreOfTheFilesThatAreThere(t *testing.T) {
 		}
 		return known
 	}
-	if n := len(briefs()); n != maxUnbriefed {
+	if n := len(briefs()); n != len(want) {
 		t.Error(n, "briefs")
 	}
 	put("one more", "another court", at)
@@ -303,10 +302,45 @@ func TestBriefsAreOfTheFilesThatAreThere(t *testing.T) {
 			t.Error("the brief of what is gone stays")
 		}
 	}
-	if err := os.WriteFile(c.folder.path(briefsFile), []byte("changed"), 0o600); err != nil {
+	for _, lost := range []string{"changed", ""} {
+		if err := os.WriteFile(c.folder.path(briefsFile), []byte(lost), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reads(want)
+		if n := len(briefs()); n != len(want) {
+			t.Error(n, "briefs after they were lost")
+		}
+	}
+	k, err := c.folder.kept(reviewFile("one more"))
+	if err == nil {
+		err = c.folder.disk.Remove(c.folder.path(briefsFile))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.keptReviews(at); !errors.Is(err, ErrSecret) {
-		t.Error("briefs that somebody changed:", err)
+	k.Authority = "as it was read"
+	all, err := c.keptReviews(at, k)
+	if err != nil || !slices.ContainsFunc(all, func(b brief) bool { return b.Case == "one more" && b.Authority == k.Authority }) {
+		t.Error("what was read already is read again:", all, err)
+	}
+}
+
+// A review is written once what was published was read, and also if that fails.
+func TestReviewIsKeptWithWhatWasRead(t *testing.T) {
+	v, f := reviewer(t)
+	c := v.open("gerd")
+	failed := errors.New("the line broke")
+	r, err := c.ReviewAndRead(f.Case, f, v.since, caseDay, func(r *Review) error {
+		if exists(c.folder.path(reviewFile(f.Case))) || r.kept == nil {
+			t.Error("it is written before, or there is nothing to write")
+		}
+		r.kept.Checked = []string{ErrUnread.Code}
+		return failed
+	})
+	if r == nil || !errors.Is(err, failed) {
+		t.Fatal(r, err)
+	}
+	if k, err := c.folder.kept(reviewFile(f.Case)); err != nil || !slices.Equal(k.Checked, []string{ErrUnread.Code}) || k.Shown.Case != f.Case {
+		t.Errorf("%+v, %v", k, err)
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/penname/penname/verifier/opening"
 )
 
+// minute is how a person is told a time, by UTC.
+const minute = "2006-01-02 15:04 UTC"
+
 // offence is what the warrant is about, with the penalty that the law threatens beside the
 // one that the court states, for a person.
 func (r *Review) offence() string {
@@ -64,7 +67,7 @@ func (r *Review) notice(d policy.Decision) {
 	case later:
 		say("an emergency that has been validated since, as the registrar says")
 	default:
-		say("an emergency that nobody has validated yet: it must be by %s, or it lapses in public and what was delivered must not be used", until.Format(time.RFC3339))
+		say("an emergency that nobody has validated yet: it must be by %s, or it lapses in public and what was delivered must not be used", until.UTC().Format(minute))
 	}
 	if d.OverDaily {
 		say("the authority is over its number of warrants of a day: every custodian must approve")
@@ -76,7 +79,7 @@ func (r *Review) notice(d policy.Decision) {
 	}
 	for _, t := range r.file.Deadlines {
 		if !t.Met {
-			say("by %s, as the registrar says: %s", t.At.UTC().Format(time.RFC3339), t.What)
+			say("by %s, as the registrar says: %s", t.At.UTC().Format(minute), t.What)
 		}
 	}
 }
@@ -108,8 +111,8 @@ func (r *Review) counts() {
 		limit = a.DailyWarrants
 	}
 	r.Notices = append(r.Notices,
-		fmt.Sprintf("filed before by this authority: %d orders on that day, of %d a day before every custodian has to approve; %d targets in 30 days", f.Today, limit, f.Authority30),
-		fmt.Sprintf("filed before for this requester: %d targets in 30 days (the registrar says this and the line before, and nobody else can)", f.Requester30))
+		fmt.Sprintf("filed before by this authority: orders on that day: %d, of %d a day before every custodian has to approve; targets in 30 days: %d", f.Today, limit, f.Authority30),
+		fmt.Sprintf("filed before for this requester: targets in 30 days: %d (the registrar says this and the line before, and nobody else can)", f.Requester30))
 	said := fmt.Sprintf("of these targets this folder has itself reviewed %d by this authority and %d for this requester", r.ownAuthority, r.ownRequester)
 	if f.Authority30 < r.ownAuthority || f.Requester30 < r.ownRequester {
 		said += ", which is more: ask the registrar why before you approve"

@@ -13,8 +13,8 @@ import (
 func TestWhatAnOrderDoes(t *testing.T) {
 	target := opening.OpenedTarget{Platform: "town-square"}
 	for kind, want := range map[string][2]string{
-		policy.Suspension: {"suspension of each pen name until 2026-12-29, and no name", "  suspends: this pen name at town-square until 2026-12-29; opens no name\n"},
-		policy.Link:       {"all pen names of one person, and no name", "  opens: all pen names of this person at all platforms, to the requester; no name\n"},
+		policy.Suspension: {"suspension of each pen name until 2026-12-29, and no name", "suspends: this pen name at town-square until 2026-12-29; opens no name"},
+		policy.Link:       {"all pen names of one person, and no name", "opens: all pen names of this person at all platforms, to the requester; no name"},
 		policy.Production: {"name", ""}, // of a record from before compartments
 	} {
 		w := &policy.Warrant{Kind: kind, Expiry: time.Date(2026, 12, 29, 0, 0, 0, 0, time.UTC)}

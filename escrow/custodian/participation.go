@@ -19,9 +19,9 @@ import (
 // Why a custodian takes no part in a ceremony, or no further part.
 var (
 	ErrNotAgreed = refusal.New(refusal.Denied, "custodian.plan_not_agreed",
-		"the participants of this plan will hold the key together: compare its hash with the other participants by telephone, then run the command again with --agree and the hash")
+		"the participants of this plan will hold the key together: nothing was agreed to or kept; compare its hash with the other participants by telephone, then run the command again with --agree and the hash")
 	ErrAgreedOther = refusal.New(refusal.Denied, "custodian.agreed_other_plan",
-		"the hash that was agreed on is not this plan's: compare the hash again letter by letter, and if it stays so, compare the plans before anybody goes on")
+		"the hash that was agreed on is not this plan's: nothing was agreed to, kept or sent; compare the hash again letter by letter, and if it stays so, compare the plans before anybody goes on")
 	ErrNotSeated = refusal.New(refusal.Denied, "custodian.not_seated",
 		"the plan does not seat this folder with its own keys: send the operator a new card (escrow custodian card) and plan again")
 	ErrPlanKey = refusal.New(refusal.Denied, "custodian.plan_of_another_key",

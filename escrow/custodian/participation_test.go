@@ -202,6 +202,9 @@ func TestC23DealerOfAWrongShareIsNamed(t *testing.T) {
 		if exists(v.path(id, shareFile)) {
 			t.Error("a failed ceremony left a share")
 		}
+		if all, err := v.open(id).Ceremonies(); err != nil || len(all) > 0 {
+			t.Error("a failed ceremony goes on: ", all, err)
+		}
 		evidence, err := filepath.Glob(v.path(id, "transcript-*.json"))
 		if err != nil || len(evidence) != 1 {
 			t.Fatal(evidence, err)

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/penname/penname/escrow/exhibit"
@@ -35,33 +34,38 @@ type Resealed struct {
 // force, or it is [ErrNotInForce]. The other errors are [ErrNoExhibitKey] and those
 // of put, of fetch and of copies.
 func (c *Custodian) Reseal(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time, fetch exhibit.Fetch, copies FetchCopy, put PutCopy) (done Resealed, err error) {
-	r, err := c.check(id, f, since, at)
-	if err == nil {
-		err = r.failed
-	}
+	r, err := c.resealable(id, f, since, at)
 	if err != nil {
 		return done, err
 	}
 	return c.reseal(r, fetch, copies, put)
 }
 
+// Newcomers are the ids of those for whom [Custodian.Reseal] would encrypt. It checks the case as
+// that does.
+func (c *Custodian) Newcomers(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time) (ids []string, err error) {
+	r, err := c.resealable(id, f, since, at)
+	if err != nil {
+		return nil, err
+	}
+	ids, _, err = c.newcomers(r)
+	return ids, err
+}
+
+func (c *Custodian) resealable(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time) (*Review, error) {
+	r, err := c.check(id, f, since, at)
+	if err == nil {
+		err = r.failed
+	}
+	return r, err
+}
+
 func (c *Custodian) reseal(r *Review, fetch exhibit.Fetch, copies FetchCopy, put PutCopy) (done Resealed, err error) {
-	if custodian, alternate := c.seat(r.inForce()); custodian == "" || alternate != "" {
-		return done, ErrNotInForce
+	ids, to, err := c.newcomers(r)
+	if err != nil {
+		return done, err
 	}
-	done = Resealed{Case: r.Case, Custodians: []string{}, Refused: []string{}}
-	var to []string
-	add := func(id, recipient string) {
-		if r.exhibits && id != c.ID && recipient != "" && !slices.Contains(r.since[0].Recipients(), recipient) {
-			done.Custodians, to = append(done.Custodians, id), append(to, recipient)
-		}
-	}
-	for _, seat := range r.inForce().Custodians {
-		add(seat.ID, seat.Recipient)
-		for _, a := range seat.Alternates {
-			add(a.ID, a.Recipient)
-		}
-	}
+	done = Resealed{Case: r.Case, Custodians: ids, Refused: []string{}}
 	if len(to) == 0 {
 		return done, nil
 	}
@@ -99,12 +103,12 @@ func (c *Custodian) reader(r *Review, fetch exhibit.Fetch, copies FetchCopy) (re
 	if read.Identity, err = c.exhibitIdentity(); err != nil {
 		return read, err
 	}
-	recipient, err := c.folder.recipient()
-	if err != nil {
-		return read, err
-	}
 	read.Fetch = fetch
 	read.Copy = func(digest [32]byte) (io.ReadCloser, error) {
+		recipient, err := recipientOf(read.Identity)
+		if err != nil {
+			return nil, err
+		}
 		copied, err := copies(digest, recipient)
 		if errors.Is(err, exhibit.ErrMissing) {
 			err = exhibit.ErrNotForThisKey.Because(err)

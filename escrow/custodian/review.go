@@ -55,17 +55,18 @@ type Review struct {
 	exhibits bool             // there are any to read
 	shown    shown
 	kept     *kept // the folder's record of the review
+	reading  bool  // which is not written yet
 
 	// How many targets of this authority, and for this requester, the folder has reviewed
 	// itself in the 30 days before.
 	ownAuthority, ownRequester int
 }
 
-// registered is for a person: how old the registration is, and whether the key was stolen.
-func registered(since policy.Registered) string {
-	s := "    the rules list its platform"
+// Known says how old the registration of the post's platform is, and whether its key was stolen.
+func (p Post) Known() string {
+	since, s := p.Registered, "the rules list its platform"
 	if !since.Platform.IsZero() {
-		s = "    its platform is registered since " + since.Platform.Format(time.DateOnly)
+		s = "its platform is registered since " + since.Platform.Format(time.DateOnly)
 	}
 	if !since.Key.IsZero() {
 		s += ", and its key counts since " + since.Key.Format(time.DateOnly)
@@ -73,7 +74,7 @@ func registered(since policy.Registered) string {
 	if said := since.Report(); said != "" {
 		s += "; " + said
 	}
-	return s + "\n"
+	return s
 }
 
 // String is for a person at a terminal, in the order of reading: who asks, what was said, why
@@ -92,32 +93,60 @@ func (r *Review) String() string {
 // Summary is what the review says of the case as a whole, for a person at a terminal.
 func (r *Review) Summary() string { return r.asksFor() + r.grounds() }
 
+// About names what a decision of the case is signed about, as it was shown.
+func (r *Review) About() string {
+	s := fmt.Sprintf("the order %s, recorded as entry %d of the public log, by the rules %s", r.shown.Warrant, r.shown.LeafIndex, r.shown.Bundle)
+	if now := r.inForce().Hash(); now != r.shown.Bundle {
+		s += "; in force now: " + now
+	}
+	return s
+}
+
+// WhoAsks says who asks for what, in four sentences: the order, the offence, what is asked
+// for, and until when it is secret.
+func (r *Review) WhoAsks() [4]string {
+	w := r.Warrant
+	return [4]string{
+		fmt.Sprintf("%s of %s (%s), file %s", w.Kind, r.authority(), w.Jurisdiction, w.FileNumber),
+		r.offence(),
+		fmt.Sprintf("asked for: %s, by %s, %s", asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester)),
+		"secret until: " + w.Secrecy.Ends.UTC().Format(time.DateOnly),
+	}
+}
+
 // asksFor says who asks for what.
 func (r *Review) asksFor() string {
-	w := r.Warrant
-	long := func(format string, args ...any) string {
-		return document.Folded("", "    ", document.Printable(fmt.Sprintf(format, args...)))
-	}
+	facts := r.WhoAsks()
+	long := func(fact string) string { return document.Folded("", "    ", document.Printable(fact)) }
 	said := "WHO ASKS\n" + document.Printable("case "+r.Case+"\n") +
-		long("%s of %s (%s), file %s", w.Kind, r.authority(), w.Jurisdiction, w.FileNumber) + document.Printable(r.offence()+"\n") +
-		long("asked for: %s, by %s, %s", asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester)) +
-		"secret until: " + w.Secrecy.Ends.UTC().Format(time.DateOnly) + "\n"
+		long(facts[0]) + document.Printable(facts[1]+"\n") + long(facts[2]) + facts[3] + "\n"
 	if r.StandsIn != "" {
 		said += document.Printable("! " + r.StandsIn + "\n")
 	}
 	return said
 }
 
+// Grounds are what the order says of why it may be permitted: a name and the court's words, as
+// document.Visible shows them.
+func (r *Review) Grounds() (all [][2]string) {
+	w := r.Warrant
+	for i, said := range [len(groundNames)]string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason, w.DatedBack} {
+		if said != "" || i < len(groundNames)-1 {
+			all = append(all, [2]string{groundNames[i], document.Visible(said)})
+		}
+	}
+	return all
+}
+
+// groundNames are what Grounds are called; the last of them is not in every warrant.
+var groundNames = [...]string{"legal basis", "offence", "grounds", "necessity", "proportionality", "reason for secrecy", "dated back, because"}
+
 // grounds say why it may be permitted, what was checked and what was not.
 func (r *Review) grounds() string {
 	var s strings.Builder
 	s.WriteString("WHY IT MAY BE PERMITTED\n")
-	w := r.Warrant
-	for _, said := range [][2]string{{"legal basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds},
-		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}, {"dated back, because", w.DatedBack}} {
-		if said[1] != "" || said[0] != "dated back, because" {
-			s.WriteString(said[0] + ":\n" + Quoted(document.Visible(said[1])))
-		}
+	for _, said := range r.Grounds() {
+		s.WriteString(said[0] + ":\n" + Quoted(said[1]))
 	}
 	for _, said := range r.Said {
 		s.WriteString(said.String())
@@ -135,17 +164,20 @@ func (r *Review) grounds() string {
 	if r.Failed != "" {
 		s.WriteString("✗ " + r.Failed + "\n")
 	}
-	s.WriteString(unchecked)
+	s.WriteString("WHAT IT DID NOT CHECK, AND CANNOT\n")
+	for _, said := range Unchecked {
+		s.WriteString("- " + said + "\n")
+	}
 	return s.String()
 }
 
-// unchecked is what no custodian's program can check.
-const unchecked = `WHAT IT DID NOT CHECK, AND CANNOT
-- who typed the post: the record says who enrolled under the pen name
-- whether the words are meant, true or quoted: that is for you to judge
-- whether the identity provider knew the right person
-- what the registrar says of earlier filings and of where the case stands
-`
+// Unchecked is what no custodian's program can check.
+var Unchecked = [...]string{
+	"who typed the post: the record says who enrolled under the pen name",
+	"whether the words are meant, true or quoted: that is for you to judge",
+	"whether the identity provider knew the right person",
+	"what the registrar says of earlier filings and of where the case stands",
+}
 
 // authority is the name that the rules give who issued the order, and its id.
 func (r *Review) authority() string {
@@ -170,14 +202,34 @@ func (r *Review) authority() string {
 // one of package proof. What contradicts an earlier review is [ErrNotAsReviewed]
 // or [ErrWarrantTwice].
 func (c *Custodian) Review(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time) (*Review, error) {
+	return c.ReviewAndRead(id, f, since, at, func(*Review) error { return nil })
+}
+
+// ReviewAndRead is [Custodian.Review], and reads with [Custodian.CheckExhibits] what was
+// published, if the case passes: the review is kept when both are done, and if reading fails.
+// What that fails for is returned with the review.
+func (c *Custodian) ReviewAndRead(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time, read func(*Review) error) (*Review, error) {
 	r, err := c.check(id, f, since, at)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.keep(r, at); err != nil {
+	if err := c.mayKeep(r, at); err != nil {
 		return nil, err
 	}
-	return r, r.failed
+	failed := r.failed
+	if failed == nil {
+		r.reading = true
+		failed = read(r)
+		r.reading = false
+		err = c.mayReplace(r) // it can have been answered meanwhile
+	}
+	if err == nil {
+		err = c.keep(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, failed
 }
 
 // check makes a review of a case that the public log holds.

@@ -44,6 +44,10 @@ func (f *folder) share(pk threshold.PublicKey) (threshold.KeyShare, error) {
 	if err != nil {
 		return threshold.KeyShare{}, err
 	}
+	return oneOf(all, pk)
+}
+
+func oneOf(all map[string]threshold.KeyShare, pk threshold.PublicKey) (threshold.KeyShare, error) {
 	refused := error(ErrNoShare)
 	for name, ks := range all {
 		switch err := ks.Check(pk); {
@@ -98,14 +102,10 @@ func equalShares(a, b threshold.KeyShare) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// prune destroys every share that a bundle with pk makes obsolete (package
-// threshold: "destroying old shares is a duty"). A newer share, whose bundle is
-// still to come, stays.
-func (f *folder) prune(pk threshold.PublicKey) error {
-	all, err := f.shares()
-	if err != nil {
-		return err
-	}
+// prune destroys every share of the folder, which are all, that a bundle with pk makes
+// obsolete (package threshold: "destroying old shares is a duty"). A newer share, whose bundle
+// is still to come, stays.
+func (f *folder) prune(all map[string]threshold.KeyShare, pk threshold.PublicKey) error {
 	obsolete := func(ks threshold.KeyShare) bool {
 		return ks.Epoch() < pk.Epoch() || ks.Epoch() == pk.Epoch() && ks.Check(pk) != nil
 	}
@@ -174,7 +174,12 @@ func (f *folder) recipient() (string, error) {
 		return "", err
 	}
 	defer clear(b)
-	id, err := age.ParseHybridIdentity(string(b))
+	return recipientOf(string(b))
+}
+
+// recipientOf is what is encrypted to for an exhibit identity of the folder.
+func recipientOf(identity string) (string, error) {
+	id, err := age.ParseHybridIdentity(identity)
 	if err != nil {
 		return "", ErrSecret // the cause could quote the key
 	}

@@ -25,9 +25,15 @@ var (
 	ErrNoAlternate = refusal.New(refusal.NotFound, "custodian.no_alternate",
 		"the rules in force name no alternate of yours with that id: nothing was written; have the custodians endorse rules that do")
 	ErrHandedOver = refusal.New(refusal.Invalid, "custodian.bad_handover",
-		"the file does not hold the share of the custodian for whom this folder steps in, by the rules in force: nothing was kept; have them make it anew with escrow custodian deputise, under these rules")
+		"the file does not hold the share of the custodian for whom this folder steps in, by the rules in force: no share was kept; have them make it anew with escrow custodian deputise, under these rules")
+	ErrNoPrincipal = refusal.New(refusal.Denied, "custodian.no_principal",
+		"the rules in force do not name this folder as the alternate of any custodian, so it takes nobody's share: no share was kept; whoever steps in for a custodian gives their card to the operator, and takes the share once rules that name them are in force")
 	ErrNotYourSeat = refusal.New(refusal.Denied, "custodian.not_your_seat",
 		"a recusal is for the custodian of the seat, and you step in for them: nothing was signed; if you have an interest in the case, tell them, and do not answer it")
+	ErrAwayDays = refusal.New(refusal.Invalid, "custodian.away_days",
+		"an absence is from a day until a later one, on which you are back, by at most 184 days: nothing was signed; choose other days")
+	ErrAwayBefore = refusal.New(refusal.Invalid, "custodian.away_before",
+		"nobody is away before they said so: nothing was signed; the first day is today or a day to come, by UTC")
 	ErrNotStandingIn = refusal.New(refusal.Denied, "custodian.principal_decides",
 		"you step in for a custodian who has neither recused themselves in this case nor announced that they are away: nothing was signed, for they decide it")
 )
@@ -147,6 +153,18 @@ func (c *Custodian) State(id string, f opening.CaseFile, since []*policy.Bundle,
 		Case: id, Warrant: r.shown.Warrant, Text: strings.TrimSpace(text), At: at})
 }
 
+// CheckAway says whether a custodian can announce at a time that they are away between two days:
+// [ErrAwayDays], [ErrAwayBefore].
+func CheckAway(from, until, at time.Time) error {
+	switch {
+	case !from.Before(until) || until.Sub(from) > opening.MaxAbsence:
+		return ErrAwayDays
+	case from.Before(at.UTC().Truncate(24 * time.Hour)):
+		return ErrAwayBefore
+	}
+	return nil
+}
+
 // Away signs that the custodian is away between two times.
 func (c *Custodian) Away(inForce *policy.Bundle, from, until, at time.Time) (signed string, err error) {
 	custodian, alternate := c.seat(inForce)
@@ -220,7 +238,7 @@ func (c *Custodian) Deputise(inForce *policy.Bundle, alternate string) (sealed [
 func (c *Custodian) Receive(inForce *policy.Bundle, sealed []byte) error {
 	id, alternate := c.seat(inForce)
 	if alternate == "" {
-		return ErrHandedOver.Because(errors.New("this folder is no alternate's"))
+		return ErrNoPrincipal
 	}
 	identity, err := c.exhibitIdentity()
 	if err != nil {

@@ -47,7 +47,7 @@ func TestAShareIsHandedOverToTheAlternateAlone(t *testing.T) {
 		"to nobody":            {second(alba.Deputise(w.Bundle, "nobody")), ErrNoAlternate},
 		"to another's":         {second(bruno.Deputise(w.Bundle, "aldo")), ErrNoAlternate},
 		"by the alternate":     {second(aldo.Deputise(w.Bundle, "aldo")), ErrNotInForce},
-		"taken by a custodian": {bruno.Receive(w.Bundle, sealed), ErrHandedOver},
+		"taken by a custodian": {bruno.Receive(w.Bundle, sealed), ErrNoPrincipal},
 		"cut":                  {aldo.Receive(w.Bundle, sealed[:len(sealed)-1]), ErrHandedOver},
 	} {
 		if !errors.Is(x.have, x.want) {

@@ -100,6 +100,15 @@ type Earlier struct {
 	Vote     string    `json:"vote,omitempty"` // opening.Approve or opening.Decline, about this target; "": it has signed nothing
 }
 
+// String is a sentence for a person.
+func (e Earlier) String() string {
+	vote := map[string]string{opening.Approve: "approved it", opening.Decline: "declined it"}[e.Vote]
+	if vote == "" {
+		vote = "signed nothing"
+	}
+	return fmt.Sprintf("another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)
+}
+
 // name identifies a target among the cases that the folder keeps.
 func (t Target) name() string { return digest([]byte(t.PenName + "\x00" + t.Platform)) }
 
@@ -207,11 +216,7 @@ func (r *Review) Target(i int) string {
 		s.WriteString(document.Printable("  the registrar says: " + t.State + after(", ", t.Code) + "\n"))
 	}
 	for _, e := range t.Before {
-		vote := map[string]string{opening.Approve: "approved it", opening.Decline: "declined it"}[e.Vote]
-		if vote == "" {
-			vote = "signed nothing"
-		}
-		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
+		s.WriteString(document.Printable("  " + e.String() + "\n"))
 	}
 	for _, p := range t.Posts {
 		s.WriteString(r.post(p))
@@ -219,15 +224,33 @@ func (r *Review) Target(i int) string {
 	if t.Wrong != "" {
 		s.WriteString("  ✗ " + exhibit.Explain(t.Wrong) + "\n")
 	}
-	s.WriteString(document.Printable(t.opens))
+	if t.opens != "" {
+		s.WriteString(document.Printable("  " + t.opens + "\n"))
+	}
 	return s.String()
 }
 
+// Explained is why the target cannot be approved, with its code; "" if it can.
+func (t Target) Explained() string {
+	if t.Wrong == "" {
+		return ""
+	}
+	return exhibit.Explain(t.Wrong)
+}
+
+// Opens says what an approval of the target does; "": nobody knows, or none is asked for.
+func (t Target) Opens() string { return t.opens }
+
+// Answerable reports whether something is asked about that target, and can be answered.
+func (r *Review) Answerable(i int) bool {
+	t := r.Targets[i]
+	return t.Waits() && t.wrong == nil && (r.Read || !r.exhibits)
+}
+
 // asks is what is asked about that target, once it can be answered.
-func (r *Review) asks(i int) string {
-	t, s := r.Targets[i], ""
-	if t.Waits() && t.wrong == nil && (r.Read || !r.exhibits) {
-		for _, q := range t.Questions {
+func (r *Review) asks(i int) (s string) {
+	if r.Answerable(i) {
+		for _, q := range r.Targets[i].Questions {
 			s += "  question: " + document.Printable(q) + "\n"
 		}
 	}
@@ -239,9 +262,9 @@ func (r *Review) asks(i int) string {
 func opens(t opening.OpenedTarget, w *policy.Warrant) string {
 	switch {
 	case w.Kind == policy.Suspension:
-		return fmt.Sprintf("  suspends: this pen name at %s until %s; opens no name\n", t.Platform, w.Expiry.UTC().Format(time.DateOnly))
+		return fmt.Sprintf("suspends: this pen name at %s until %s; opens no name", t.Platform, w.Expiry.UTC().Format(time.DateOnly))
 	case w.Kind == policy.Link:
-		return "  opens: all pen names of this person at all platforms, to the requester; no name\n"
+		return "opens: all pen names of this person at all platforms, to the requester; no name"
 	case t.Version == 0:
 		return ""
 	}
@@ -258,13 +281,16 @@ func opens(t opening.OpenedTarget, w *policy.Warrant) string {
 				beside = append(beside, field)
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%s (compartment %s%s)", strings.Join(asked, ", "), compartment,
-			after("; your share covers beside it: ", strings.Join(beside, ", "))))
+		covers := fmt.Sprintf("from the compartment %s, which holds nothing else", compartment)
+		if len(beside) > 0 {
+			covers = fmt.Sprintf("your share opens the whole compartment %s, which also holds: %s", compartment, strings.Join(beside, ", "))
+		}
+		parts = append(parts, strings.Join(asked, ", ")+" ("+covers+")")
 	}
 	if len(parts) == 0 {
 		parts = []string{"nothing: the record holds none of these fields"}
 	}
-	return "  opens: " + strings.Join(parts, "; ") + "\n"
+	return "opens: " + strings.Join(parts, "; ")
 }
 
 // after is a text behind a few words, or nothing where there is none.

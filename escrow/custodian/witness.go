@@ -71,6 +71,20 @@ func OpenWitness(dir, passphraseFile string, now func() time.Time) (handler http
 	return Home{Dir: dir, Passphrase: PassphraseFile(passphraseFile)}.OpenWitness(context.Background(), now)
 }
 
+// Witness says what the folder's witness has done, whether it runs or not; it is [ErrWitness]
+// where the folder has none.
+func (c *Custodian) Witness() (w WitnessConfig, s witness.State, err error) {
+	raw, err := c.folder.open(witnessName)
+	if err != nil {
+		return w, s, ErrWitness.Because(err)
+	}
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return w, s, ErrWitness.Because(err)
+	}
+	s, err = witness.Look(filepath.Join(c.folder.dir, witnessState), w.Origin, w.VKey)
+	return w, s, err
+}
+
 func (f *folder) witness(ctx context.Context, now func() time.Time) (*witness.Witness, func() error, error) {
 	raw, err := f.open(witnessName)
 	if err != nil {

@@ -33,6 +33,11 @@ type Keys interface {
 // the public log in the transaction that stores the case: both happen or
 // neither.
 type Cases interface {
+	// Together returns a context in which what is read, of any port, need not survive a failover,
+	// and a function that returns nil once all of that does. It is called before anybody is asked
+	// or told anything that follows from it. What was stored since has survived already.
+	Together(ctx context.Context) (context.Context, func() error)
+
 	// File stores c and appends leaf, whose kind of warrant is that of the case.
 	// If a case with that Authority and WarrantID is on file it is returned as it
 	// is, and nothing is appended. It is policy.ErrWrongBundle if another bundle

@@ -25,6 +25,7 @@ package disclose
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -93,16 +94,8 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 		return Case{}, policy.Decision{}, err
 	}
 	now := r.Now()
-	known, facts, err := r.known(ctx, s, b, b)
+	known, facts, err := r.factsFor(ctx, s, b, now)
 	if err != nil {
-		return Case{}, policy.Decision{}, err
-	}
-	if decidedByTarget(b) {
-		if facts.Filed, err = r.filed(ctx, s, now); err != nil {
-			return Case{}, policy.Decision{}, err
-		}
-	}
-	if facts.Earlier, err = r.underItsRules(ctx, facts.Earlier); err != nil {
 		return Case{}, policy.Decision{}, err
 	}
 	d := policy.Decide(s, b, facts, now)
@@ -162,6 +155,18 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 		}
 	}
 	return c, d, nil
+}
+
+// factsFor is what is known of a warrant that is filed now, by the bundle in force.
+func (r *Registrar) factsFor(ctx context.Context, s policy.Submission, b *policy.Bundle, now time.Time) (known opening.Known, facts policy.Facts, err error) {
+	ctx, confirm := r.Cases.Together(ctx)
+	if known, facts, err = r.known(ctx, s, b, b); err == nil && decidedByTarget(b) {
+		facts.Filed, err = r.filed(ctx, s, now)
+	}
+	if err == nil {
+		facts.Earlier, err = r.underItsRules(ctx, facts.Earlier)
+	}
+	return known, facts, cmp.Or(confirm(), err)
 }
 
 // notFiled is why a warrant that the rules allow is not recorded, as the store finds it.
@@ -395,6 +400,17 @@ func (r *Registrar) Mine(ctx context.Context, inquiry string, from Cursor) (page
 // that each record is the one that the token committed to. It is refused until
 // the warrant's leaf is under a cosigned checkpoint.
 func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, error) {
+	ctx, confirm := r.Cases.Together(ctx)
+	f, err := r.review(ctx, id, confirm)
+	if err := cmp.Or(confirm(), err); err != nil {
+		return opening.CaseFile{}, err
+	}
+	return f, nil
+}
+
+// review is Review, whose answer counts once it is confirmed. So does the case, before the key
+// service is asked.
+func (r *Registrar) review(ctx context.Context, id string, confirm func() error) (opening.CaseFile, error) {
 	c, err := r.Cases.Case(ctx, id)
 	if err != nil {
 		return opening.CaseFile{}, err
@@ -429,14 +445,17 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if f.Known, err = r.knownOf(ctx, c, since); err != nil {
 		return opening.CaseFile{}, err
 	}
-	opened, err := r.openTargets(ctx, targets, f.Known.Platforms)
-	if err != nil {
-		return opening.CaseFile{}, err
-	}
 	if err := r.shownFirst(ctx, c, &f); err != nil {
 		return opening.CaseFile{}, err
 	}
 	if f.Said, f.Absences, err = r.said(ctx, c.ID); err != nil {
+		return opening.CaseFile{}, err
+	}
+	if err := confirm(); err != nil {
+		return opening.CaseFile{}, err
+	}
+	opened, err := r.openTargets(ctx, targets, f.Known.Platforms)
+	if err != nil {
 		return opening.CaseFile{}, err
 	}
 	for _, t := range c.named() {
@@ -532,7 +551,9 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 
 // decide is Decide without the release. Who may sign is checked here, and the
 // transaction that appends the leaf sees to it that this bundle is still in force.
-func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error) {
+func (r *Registrar) decide(ctx context.Context, id, signed string) (c Case, err error) {
+	ctx, confirm := r.Cases.Together(ctx) // what is stored confirms all that was read before
+	defer func() { err = cmp.Or(confirm(), err) }()
 	about, err := r.Cases.Summary(ctx, id)
 	if err != nil {
 		return Case{}, err
@@ -549,7 +570,7 @@ func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, away, r.Now()) })
+	c, err = r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, away, r.Now()) })
 	if err != nil {
 		return Case{}, err
 	}

@@ -75,11 +75,14 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if err := c.supported(which, since); err != nil {
 		return c, err
 	}
-	if p.Known, err = r.knownOf(ctx, c, since); err != nil {
-		return c, err
+	read, confirm := r.Cases.Together(ctx)
+	p.Known, err = r.knownOf(read, c, since)
+	var left []int
+	var broken map[int]error
+	if err == nil {
+		left, broken, err = r.brokenOff(read, c, which)
 	}
-	left, broken, err := r.brokenOff(ctx, c, which)
-	if err != nil {
+	if err := cmp.Or(confirm(), err); err != nil {
 		return c, err
 	}
 	failed, err := r.packTargets(ctx, c, left, &p)
@@ -391,6 +394,8 @@ func (c *Case) derived(purpose string) (key [32]byte) {
 // delivery is what was released of a case, in the order of the leaves. Of a round that may
 // not be used any more nothing is handed over, whether it was before or not.
 func (r *Registrar) delivery(ctx context.Context, c Case) (d opening.Delivery, err error) {
+	ctx, confirm := r.Cases.Together(ctx)
+	defer func() { err = cmp.Or(confirm(), err) }()
 	// To whom it goes is in the warrant that the log holds, not in the row.
 	recorded, err := r.recorded(ctx, c)
 	if err != nil {

@@ -285,7 +285,11 @@ func (v *VaultFixture) Accessors(t testing.TB) (found []string) {
 func (v *VaultFixture) Revoke(t testing.TB) {
 	t.Helper()
 	for _, accessor := range v.Accessors(t) {
-		v.Must(t, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": accessor})
+		status, answer := v.Do(t, v.RootToken, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": accessor})
+		// One that ran out since they were listed is gone already.
+		if status >= http.StatusBadRequest && !strings.Contains(fmt.Sprint(answer), "token not found") {
+			t.Errorf("POST auth/token/revoke-accessor: %d %v", status, answer)
+		}
 	}
 }
 

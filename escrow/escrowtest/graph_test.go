@@ -1,6 +1,7 @@
 package escrowtest
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -24,16 +25,20 @@ const module = "github.com/penname/penname/"
 // program (cmd/escrow) contains no line of it. An adapter (vault, postgres)
 // never imports another adapter.
 var mayImport = map[string][]string{
-	"verifier/refusal":     {},
-	"verifier/document":    {"verifier/refusal"},
-	"verifier/token":       {"verifier/document", "verifier/refusal"},
-	"verifier/identity":    {"verifier/document", "verifier/refusal", "verifier/token"},
-	"verifier/integration": {"verifier/document", "verifier/refusal"}, // reads strangers' pages, so it is apart from whatever is trusted
-	"verifier/proof":       {"verifier/refusal"},
-	"verifier/opening":     {"escrow/seal", "escrow/seal/threshold", "policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"verifier/rules":       {"policy", "verifier/proof", "verifier/refusal"},
-	"policy":               {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"policy/rehearsal":     {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // signs what counts nowhere, to try rules
+	"verifier/refusal":                 {},
+	"verifier/languages":               {},                     // texts of pages and mails, for who makes pages without the edge too
+	"verifier/languages/languagestest": {"verifier/languages"}, // finds texts in sources and templates, for tests
+	"verifier/document":                {"verifier/refusal"},
+	"verifier/token":                   {"verifier/document", "verifier/refusal"},
+	"verifier/identity":                {"verifier/document", "verifier/refusal", "verifier/token"},
+	"verifier/integration":             {"verifier/document", "verifier/refusal"}, // reads strangers' pages, so it is apart from whatever is trusted
+	"verifier/proof":                   {"verifier/refusal"},
+	"verifier/opening":                 {"escrow/seal", "escrow/seal/threshold", "policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"verifier/rules":                   {"policy", "verifier/proof", "verifier/refusal"},
+	"verifier/record/recordtest":       {"escrow/registrar", "policy", "policy/rehearsal", "verifier/document", "verifier/proof", "verifier/rules"},  // a log with an entry of each kind, for tests
+	"verifier/record":                  {"escrow/web/pages", "policy", "verifier/languages", "verifier/proof", "verifier/refusal", "verifier/rules"}, // the same pages from who serves them and from a mirror
+	"policy":                           {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"policy/rehearsal":                 {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // signs what counts nowhere, to try rules
 
 	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
 	"escrow/pkcs11":         {"verifier/refusal"},                                                                      // devices, in builds with its tag
@@ -47,30 +52,37 @@ var mayImport = map[string][]string{
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
 	"escrow/custodian": {"escrow/exhibit", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/desk":          {"escrow/custodian", "escrow/registrar", "verifier/document", "verifier/languages", "verifier/opening", "verifier/refusal"}, // serves one person's browser, so it is apart from the keys
 	"escrow/requester":     {"escrow/exhibit", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/witness":       {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":      {"escrow/witness", "verifier/proof", "verifier/refusal"},
 	"escrow/openid":        {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
-	"escrow/mail":          {"verifier/refusal"},
+	"escrow/mail":          {"verifier/languages", "verifier/refusal"},
 	"escrow/mail/mailtest": {"escrow/mail"}, // a mail server and an outbox for tests
-	"escrow/coalesce":      {},              // what both adapters do with concurrent calls, since none imports the other
+	"escrow/spans":         {"escrow/registrar", "verifier/document"},
+	"escrow/coalesce":      {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":         {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"escrow/postgres/postgrestest": {},                                                            // many people, for figures of growth
-	"escrow/web":                   {"escrow/registrar", "verifier/document", "verifier/refusal"}, // the edge; what it serves comes in from
+	"escrow/postgres/postgrestest": {},                                                                                  // many people, for figures of growth
+	"escrow/web":                   {"escrow/registrar", "verifier/document", "verifier/languages", "verifier/refusal"}, // the edge; what it serves comes in from
+	"escrow/web/pages":             {},                                                                                  // their look alone, for who makes pages without the edge
+	"escrow/web/record":            {"escrow/web", "verifier/record"},
+	"escrow/web/pagetest":          {"escrow/sandbox"},                        // looks at pages in a real browser
+	"escrow/passkey":               {"verifier/document", "verifier/refusal"}, // judges the ceremonies of WebAuthn
+	"escrow/passkey/passkeytest":   {},                                        // an authenticator with its browser
 	"escrow/web/court":             {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/document", "verifier/opening", "verifier/token"},
-	"escrow/web/person":            {"escrow/exhibit", "escrow/issue", "escrow/mail", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/web/person":            {"escrow/exhibit", "escrow/issue", "escrow/openid", "escrow/passkey", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
-	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",
-		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
+	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/spans",
+		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "escrow/web/record", "policy", "verifier/document", "verifier/identity", "verifier/proof", "verifier/record", "verifier/refusal", "verifier/rules", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
 	"escrow/sandbox":            {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/sandbox/cluster":    {"deploy", "escrow/sandbox", "verifier/refusal"},
 	"escrow/sandbox/robustness": {}, // what clients saw against what is there; a disk that loses what was not synced
-	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/sandbox/cluster", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
+	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/sandbox/cluster", "escrow/seal", "escrow/service", "escrow/spans", "escrow/translog", "escrow/vault",
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
 	"escrow/escrowtest":              {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/escrowtest/fuzzing":      {},
@@ -89,8 +101,8 @@ var mayImport = map[string][]string{
 
 	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/document", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow": {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/exhibit", "escrow/pkcs11", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
-		"policy", "policy/rehearsal", "verifier/document", "verifier/integration", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
+	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/desk", "escrow/exhibit", "escrow/pkcs11", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
+		"policy", "policy/rehearsal", "verifier/document", "verifier/integration", "verifier/languages", "verifier/opening", "verifier/proof", "verifier/record", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
 		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/identity", "verifier/refusal", "verifier/rules"},
@@ -100,15 +112,17 @@ var mayImport = map[string][]string{
 // belongsTo says which packages may import a module that is not ours.
 var belongsTo = map[string][]string{
 	"github.com/cedar-policy/cedar-go":           {"policy"},
-	"github.com/cloudflare/circl":                {"escrow/seal/threshold"},
+	"github.com/cloudflare/circl":                {"escrow/seal/threshold", "verifier/proof"},                             // ML-DSA of witnesses
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"}, // platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/opening/openingtest", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "policy/rehearsal", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/requester", "escrow/exhibit", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command", "escrow/disclose/disclosetest"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/opening/openingtest", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "policy/rehearsal", "verifier/record/recordtest", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/requester", "escrow/exhibit", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command", "escrow/disclose/disclosetest"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
+	"github.com/go-webauthn/webauthn":            {"escrow/passkey", "escrow/passkey/passkeytest"},
 	"github.com/hanwen/go-fuse/v2":               {"escrow/sandbox/robustness"}, // disks with a power switch, for tests
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
-	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/postgres/postgrestest", "escrow/escrowtest"},
+	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/postgres/postgrestest", "escrow/spans", "escrow/escrowtest"},
+	"github.com/chromedp":                        {"escrow/web/pagetest"},
 	"github.com/pressly/goose/v3":                {"escrow/postgres"},
 	"github.com/labstack/echo/v4":                {"escrow/web"},
 	"github.com/ThalesGroup/crypto11":            {"escrow/pkcs11"},
@@ -120,16 +134,20 @@ var belongsTo = map[string][]string{
 	"github.com/fsnotify/fsnotify":               {"escrow/service"},
 	"github.com/prometheus/client_golang":        {"escrow/service"},
 	"github.com/prometheus/client_model":         {"escrow/service"},
+	"github.com/exaring/otelpgx":                 {"escrow/spans"},
+	"go.opentelemetry.io/otel":                   {"escrow/spans"},
+	"go.opentelemetry.io/proto/otlp":             {"escrow/spans"},
+	"google.golang.org/protobuf":                 {"escrow/spans"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
-	"golang.org/x/mod":                           {"verifier/opening/openingtest", "verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service", "escrow/disclose/disclosetest"},
-	"filippo.io/torchwood":                       {"verifier/opening/openingtest", "verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command", "escrow/disclose/disclosetest"},
+	"golang.org/x/mod":                           {"verifier/opening/openingtest", "verifier/proof", "verifier/record/recordtest", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service", "escrow/disclose/disclosetest"},
+	"filippo.io/torchwood":                       {"verifier/opening/openingtest", "verifier/proof", "verifier/record", "verifier/record/recordtest", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command", "escrow/disclose/disclosetest"},
 	"pgregory.net/rapid":                         {"escrow/disclose/disclosetest"},
 	"filippo.io/age":                             {"verifier/document", "escrow/custodian", "escrow/exhibit"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
-	"golang.org/x/net":                           {"escrow/sandbox/world", "escrow/openid", "verifier/integration"}, // pages; registrable domains
+	"golang.org/x/net":                           {"escrow/sandbox/world", "escrow/openid", "verifier/integration", "verifier/languages/languagestest"}, // pages; registrable domains
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world", "escrow/vault"},
 	"golang.org/x/sys":                           {"cmd/escrow/command", "cmd/escrowd/command"},
-	"golang.org/x/text":                          {"verifier/document", "verifier/token"},
+	"golang.org/x/text":                          {"verifier/document", "verifier/languages", "verifier/token"},
 }
 
 // TestImportGraph holds the house against its plan. It parses the sources in
@@ -218,6 +236,52 @@ func TestDaemonContainsNoSandbox(t *testing.T) {
 			t.Errorf("cmd/escrowd reaches an embedded PostgreSQL through %s", pkg)
 		}
 	}
+}
+
+// TestNoTypeOfTheRouterLeavesTheEdge: what escrow/web exports names none, so that another
+// router is a change of that package alone.
+func TestNoTypeOfTheRouterLeavesTheEdge(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(moduleRoot(t), "escrow", "web", "*.go"))
+	if err != nil || len(files) < 10 {
+		t.Fatal(files, err)
+	}
+	within := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range f.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				f.Body = nil
+			}
+		}
+		within += routers(f)
+		if ast.FileExports(f); routers(f) > 0 {
+			t.Errorf("%s exports a type of the router", filepath.Base(name))
+		}
+	}
+	if within < 5 {
+		t.Errorf("the search finds %d within", within)
+	}
+}
+
+// routers counts where a file names something of the router's packages.
+func routers(f *ast.File) (times int) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := s.X.(*ast.Ident); ok && slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool {
+				return strings.HasPrefix(i.Path.Value, `"github.com/labstack/echo/`) && strings.Contains(i.Path.Value, "/"+pkg.Name)
+			}) {
+				times++
+			}
+		}
+		return true
+	})
+	return times
 }
 
 // reachable returns every package of ours that one imports, directly or not.

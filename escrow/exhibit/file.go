@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"filippo.io/age"
 
@@ -28,6 +30,30 @@ var ErrNotInFolder = refusal.New(refusal.NotFound, "exhibit.not_in_folder",
 // [ErrNotInFolder], and a file whose bytes are not of the declared type
 // token.ErrExhibitContent.
 func Find(folder string, want []token.Exhibit) (map[[32]byte]string, error) {
+	have, err := Among(folder, want)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, x := range want {
+		name, ok := have[x.Digest]
+		if !ok {
+			missing = append(missing, x.Name())
+			continue
+		}
+		if err := IsIn(name, x); err != nil {
+			return nil, err
+		}
+	}
+	if len(missing) > 0 {
+		return nil, ErrNotInFolder.Because(fmt.Errorf("%d of %d, with the SHA-256 %s", len(missing), len(want), strings.Join(missing[:min(10, len(missing))], ", ")))
+	}
+	return have, nil
+}
+
+// Among returns, by its digest, each file of a folder that is as long as a wanted exhibit. Each is
+// read once, and what is missing is in it as little as what is of another type: see [IsIn].
+func Among(folder string, want []token.Exhibit) (map[[32]byte]string, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, err
@@ -52,25 +78,43 @@ func Find(folder string, want []token.Exhibit) (map[[32]byte]string, error) {
 		}
 		have[digest] = name
 	}
-	var missing []string
-	for _, x := range want {
-		name, ok := have[x.Digest]
-		if !ok {
-			missing = append(missing, x.Name())
-			continue
-		}
-		if err := isOfType(name, x); err != nil {
-			return nil, err
-		}
-	}
-	if len(missing) > 0 {
-		return nil, ErrNotInFolder.Because(fmt.Errorf("%d of %d, with the SHA-256 %s", len(missing), len(want), strings.Join(missing[:min(10, len(missing))], ", ")))
-	}
 	return have, nil
 }
 
+// OpenGiven opens a file of a folder that a stranger filled: a file itself, no link, and nothing that
+// could wait for somebody, as a pipe does. What is none is [fs.ErrNotExist].
+func OpenGiven(name string) (*os.File, error) {
+	is, err := os.Lstat(name)
+	if err == nil && !is.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if opened, err := f.Stat(); err != nil || !os.SameFile(is, opened) { // it was replaced meanwhile
+		f.Close()
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return f, nil
+}
+
+// Files are the whole names of the files of a folder that [OpenGiven] opens and whose names end so.
+func Files(folder, ending string) (names []string, err error) {
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		if e.Type().IsRegular() && strings.HasSuffix(e.Name(), ending) {
+			names = append(names, filepath.Join(folder, e.Name()))
+		}
+	}
+	return names, err
+}
+
 func digestOf(name string) (digest [32]byte, err error) {
-	f, err := os.Open(name)
+	f, err := OpenGiven(name)
 	if err != nil {
 		return digest, err
 	}
@@ -80,9 +124,9 @@ func digestOf(name string) (digest [32]byte, err error) {
 	return [32]byte(sum.Sum(nil)), err
 }
 
-// isOfType judges the file as who opens the exhibit will (token.Exhibit.Check).
-func isOfType(name string, want token.Exhibit) error {
-	f, err := os.Open(name)
+// IsIn judges the file as who opens the exhibit will (token.Exhibit.Check).
+func IsIn(name string, want token.Exhibit) error {
+	f, err := OpenGiven(name)
 	if err != nil {
 		return err
 	}
@@ -129,7 +173,7 @@ func SealShort(some []token.Exhibit, files map[[32]byte]string, recipients []str
 }
 
 func sealFile(x token.Exhibit, name string, to []age.Recipient) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := OpenGiven(name)
 	if err != nil {
 		return nil, err
 	}

@@ -68,6 +68,27 @@ func TestFind(t *testing.T) {
 }
 
 // What is sent is as long as was said, and what fails on either side is told.
+// Among takes files for what is in them, and judges no type.
+func TestAmong(t *testing.T) {
+	dir := t.TempDir()
+	short, long, missing := declared(t, "text/plain", "I will come."), declared(t, "text/plain", "I will come for you."), declared(t, "text/plain", "I will come!")
+	for name, content := range map[string]string{"a": "I will come.", "b": "I will come for you.", "c": "You will come"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := Among(dir, []token.Exhibit{short, long, missing})
+	if err != nil || len(have) != 2 || have[short.Digest] != filepath.Join(dir, "a") || have[long.Digest] != filepath.Join(dir, "b") {
+		t.Error(have, err)
+	}
+	if err := IsIn(have[short.Digest], short); err != nil {
+		t.Error(err)
+	}
+	if err := IsIn(have[long.Digest], short); err == nil {
+		t.Error("another file is taken for it")
+	}
+}
+
 func TestSend(t *testing.T) {
 	by, x := custodian(t), declared(t, "text/plain", "the words")
 	var sent bytes.Buffer

@@ -65,6 +65,7 @@ type Taken struct {
 	Was, Now []byte // sealed, as Store.Claims returned it; nil: nothing
 	Until    time.Time
 	Up, Down [][]byte // combinations that one person more, or one less, has: 32 bytes each
+	Noting   Change   // with it, as Store.Change does; the zero value: nothing
 }
 
 // ToldClaim is that a sector was told a claim for the first time. Neither part says what,
@@ -98,6 +99,9 @@ func (s *Issuer) Attest(ctx context.Context, p Person, id identity.Identity, ren
 			return nil, err
 		}
 		t.Now = sealClaims(key, p, after)
+		if was != nil {
+			t.Noting = Change{Day: today, Kind: ChangeClaims}
+		}
 		if done, err := s.Store.TakeClaims(ctx, p, t); err != nil || done {
 			return key, err
 		}

@@ -30,9 +30,10 @@ var (
 		"your address was changed at the same moment, in another window or by a deletion: look at your page")
 )
 
-// OfCode reports whether an error is about a code, and the person can mend it at once.
-func OfCode(err error) bool {
-	return errors.Is(err, errCodes) || errors.Is(err, errCodeWrong) || errors.Is(err, errCodeOver)
+// OfContact reports whether an error is about an address or a code as it was typed, and the
+// person can mend it at once.
+func OfContact(err error) bool {
+	return errors.Is(err, mail.ErrAddress) || errors.Is(err, errCodes) || errors.Is(err, errCodeWrong) || errors.Is(err, errCodeOver)
 }
 
 // Bounds of the codes.
@@ -47,7 +48,8 @@ const (
 // somebody who gave no address.
 type Contact struct {
 	Confirmed mail.Address
-	Refused   bool // the mail server refused mail to it for good
+	Refused   bool   // the mail server refused mail to it for good
+	Language  string // in which the person is written to, BCP 47; "": English
 
 	Pending mail.Address // was entered, and is not confirmed
 	Code    string       // that was sent to it
@@ -69,9 +71,9 @@ type Told struct {
 	To   mail.Address // "": the pending one
 }
 
-// EnterAddress sends a code to an address that p typed. The confirmed one counts until the
-// code is typed. It is mail.ErrAddress if it is none.
-func (s *Issuer) EnterAddress(ctx context.Context, p Person, text string) error {
+// EnterAddress sends a code to an address that p typed, who reads a language. The confirmed one
+// counts until the code is typed. It is mail.ErrAddress if it is none.
+func (s *Issuer) EnterAddress(ctx context.Context, p Person, text, language string) error {
 	address, err := mail.ParseAddress(text)
 	if err != nil {
 		return err
@@ -89,6 +91,7 @@ func (s *Issuer) EnterAddress(ctx context.Context, p Person, text string) error 
 		}
 		c.Pending, c.Code, c.Until, c.Wrong = address, fmt.Sprintf("%0*d", mail.CodeDigits, n), now.Add(codeIsGood).UTC().Truncate(time.Second), 0
 		c.Sent++
+		c.Language = language
 		return []Told{{Kind: mail.Confirm}}, nil
 	})
 }
@@ -109,7 +112,7 @@ func (s *Issuer) ConfirmAddress(ctx context.Context, p Person, code string) erro
 		if c.Confirmed != "" && c.Confirmed != c.Pending {
 			told = []Told{{mail.Changed, c.Confirmed}}
 		}
-		*c = Contact{Confirmed: c.Pending, Day: c.Day, Sent: c.Sent}
+		*c = Contact{Confirmed: c.Pending, Language: c.Language, Day: c.Day, Sent: c.Sent}
 		return told, nil
 	})
 	if err == nil && wrong {

@@ -37,7 +37,7 @@ type End func(ctx context.Context, names ...token.Pseudonym) error
 // that a ban holds, with a record that is sealed afresh. Asking again returns the
 // same receipt. What fails after the wish is written is [ErrRecorded].
 //
-// The claims and the address for notices go with the wish; key is that of the session, see [Issuer.Attest].
+// The claims, the address for notices and the passkeys go with the wish; key is that of the session, see [Issuer.Attest].
 //
 // The sign-ins end before the wish is written, so that a crash leaves none
 // behind, and again after it, for one that came between the two.
@@ -51,7 +51,7 @@ func (s *Issuer) Erase(ctx context.Context, p Person, key []byte, platforms []st
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := errors.Join(s.forgetClaims(ctx, p, key), s.forgetContact(ctx, p), s.EndSignIns(ctx, p, platforms, end)); err != nil {
+	if err := errors.Join(s.forgetClaims(ctx, p, key), s.forgetContact(ctx, p), s.Store.RemovePasskeys(ctx, p), s.EndSignIns(ctx, p, platforms, end)); err != nil {
 		return r, ErrRecorded.Because(err)
 	}
 	return r, nil
@@ -64,7 +64,7 @@ var ErrRecorded = refusal.New(refusal.Unavailable, "person.deletion_recorded",
 // SignOutEverywhere ends all that p is signed in to: first the sessions here, so that
 // no device begins anything more, then the sign-ins at the platforms.
 func (s *Issuer) SignOutEverywhere(ctx context.Context, p Person, platforms []string, end End) error {
-	if err := s.Store.EndSessions(ctx, p); err != nil {
+	if err := s.Store.EndSessions(ctx, p, Change{Day: day(s.Now()), Kind: ChangeAllOut}); err != nil {
 		return err
 	}
 	return s.EndSignIns(ctx, p, platforms, end)

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
@@ -78,6 +79,9 @@ type Person struct {
 	Label  string
 	Digest [32]byte // seal.Record.Digest: what every commitment is to
 }
+
+// Reference names the person's sealed record, as commitments do.
+func (p Person) Reference() string { return seal.Reference(p.Label, p.Digest) }
 
 // Enrolment is what is stored of a person, next to the sealed record. The
 // MACs are 32 bytes each, under a key that is not in the database, and no two
@@ -184,6 +188,8 @@ type Store interface {
 	// Person returns the person with that fingerprint, or ErrPersonUnknown; it
 	// returns ErrRecycledSubject if birth is another.
 	Person(ctx context.Context, fingerprint, birth []byte) (Person, error)
+	// PersonOf returns the person with that id, or ErrPersonUnknown.
+	PersonOf(ctx context.Context, id [16]byte) (Person, error)
 	// Assign stores a, unless the pseudonym has that commitment already: then
 	// it changes nothing. It returns the commitment that is stored.
 	Assign(ctx context.Context, a Assignment) ([32]byte, error)
@@ -261,11 +267,58 @@ type Store interface {
 	Contact(ctx context.Context, p Person) (Contact, error)
 	// SetContact replaces it, and puts mails about it into the outbox, in one transaction. It
 	// does nothing and reports false if something else than was is stored, or if now is
-	// something and the erasure of p's label was asked for. The zero value is no row.
+	// something and the erasure of p's label was asked for. The zero value is no row. What
+	// [Contact.ChangeOf] says is noted with it, as Change does.
 	SetContact(ctx context.Context, p Person, was, now Contact, at time.Time, told ...Told) (bool, error)
 
+	// Passkeys returns p's, in the order of their places: at most MaxPasskeys.
+	Passkeys(ctx context.Context, p Person) ([]Passkey, error)
+	// PasskeyOf returns the one with that credential id, and whose it is; false if there is none.
+	PasskeyOf(ctx context.Context, id []byte) (p Person, k Passkey, there bool, err error)
+	// AddPasskey stores one more of p's, and ends a recovery of theirs that was not used. It stores nothing and reports false if a passkey with
+	// its id is there, of whomever; it is ErrPasskeys if p has MaxPasskeys, and ErrErased if the
+	// erasure of p's label was asked for.
+	AddPasskey(ctx context.Context, p Person, k Passkey) (bool, error)
+	// RenamePasskey gives it another word. It is ErrNoPasskey if p has none with that id.
+	RenamePasskey(ctx context.Context, p Person, id []byte, word string) error
+	// RemovePasskeys removes those of p's with these ids, or all if there are none: also the
+	// recovery then. To remove one again is no error.
+	RemovePasskeys(ctx context.Context, p Person, ids ...[]byte) error
+	// CountPasskey notes the counter that a passkey showed on a day, unless it is not higher
+	// than at every use before, and than since: then it notes nothing and reports false.
+	// Two zeros are of one that does not count. It changes no row that is there, and says in
+	// none whose it is: see package postgres. It may forget what was a year before.
+	CountPasskey(ctx context.Context, id []byte, since, now uint32, day time.Time) (rises bool, err error)
+
+	// BeginRecovery stores one that begins at now, and puts a mail about it into the outbox, if
+	// c is confirmed, in one transaction; or it changes nothing and returns the one that stands.
+	BeginRecovery(ctx context.Context, p Person, now time.Time, c Contact) (Recovery, error)
+	// UseRecovery marks the one that is open at now as used, and reports whether there was one:
+	// of several at once one gets it.
+	UseRecovery(ctx context.Context, p Person, now time.Time) (bool, error)
+	// Recovery returns the one that was begun and not ended, also if it has lapsed or was used.
+	Recovery(ctx context.Context, p Person) (Recovery, error)
+	// EndRecovery ends it. To end it again is no error.
+	EndRecovery(ctx context.Context, p Person) error
+
+	// Tell puts a mail of a kind to a confirmed address into the outbox, or two if the answer is
+	// lost.
+	Tell(ctx context.Context, c Contact, kind mail.Kind, at time.Time) error
+
+	// Change notes c, which concerns p alone, for ChangeDays, and the first ChangesADay of a
+	// day; of what [ChangeKind.Lets] in as many more. It does nothing if the erasure of p's label was asked for.
+	Change(ctx context.Context, p Person, c Change) error
+	// Changes returns what is noted of p since p's label was stored, the oldest first. Today is
+	// UTC midnight. That somebody was enrolled, or sealed anew, is noted by Enrol and Admit.
+	Changes(ctx context.Context, p Person, today time.Time) ([]Change, error)
+	// ChangeName notes one of NameChanges of a pen name, once for each day. The last ones are kept.
+	ChangeName(ctx context.Context, name token.Pseudonym, kind ChangeKind, day time.Time) error
+	// ChangesOfNames returns them, the oldest first, in the order of the names.
+	ChangesOfNames(ctx context.Context, names ...token.Pseudonym) ([][]Change, error)
+
 	// Ask stores r, unless the erasure of that label was asked for: then it
-	// changes nothing. It returns the receipt that is stored.
+	// changes nothing. It returns the receipt that is stored. What Change noted under that
+	// label can be found no more.
 	Ask(ctx context.Context, r Receipt) (Receipt, error)
 	// Asked reports whether the erasure of that label was asked for.
 	Asked(ctx context.Context, label string) (bool, error)
@@ -286,8 +339,8 @@ type Store interface {
 	// EndSession ends one session. To end it again is no error.
 	EndSession(ctx context.Context, s Session) error
 	// EndSessions ends the generation of sessions that p has now, with those that are
-	// being begun. What begins afterwards counts.
-	EndSessions(ctx context.Context, p Person) error
+	// being begun. What begins afterwards counts. With it some changes are noted, as Change does.
+	EndSessions(ctx context.Context, p Person, noting ...Change) error
 
 	// Withdraw notes that p withdrew, at a moment, what they agreed to on a platform. It
 	// may be forgotten at the end of the next day, when no session is left that remembers it.
@@ -309,9 +362,10 @@ type Issuer struct {
 // person (first is false): that is how somebody who lost a device keeps the
 // pseudonyms. Nothing is stored if any step fails. Whoever looks like somebody who is
 // enrolled is [Held]. Somebody who asked to be deleted is not sealed again without a
-// word: [ErrDeleted].
-func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
-	return s.enrol(ctx, id, false)
+// word: [ErrDeleted]. In are those who are signed in already, by more than a provider: without
+// that nobody gets another account who has passkeys, and *Waits says so.
+func (s *Issuer) Enrol(ctx context.Context, id identity.Identity, in ...Person) (p Person, first bool, err error) {
+	return s.enrol(ctx, id, false, in)
 }
 
 // Return is Enrol also for somebody who asked to be deleted and was told so: they come
@@ -320,9 +374,16 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 // Their pseudonyms on the platforms lead to the new record at once, all together. At
 // the next sign-in at each platform the database would otherwise get a row more than
 // at others' sign-ins, which tells platforms that help with a copy of it who was away.
-func (s *Issuer) Return(ctx context.Context, id identity.Identity, platforms []string) (p Person, first bool, err error) {
-	if p, first, err = s.enrol(ctx, id, true); err != nil || first {
-		return p, first, err
+//
+// Their devices of before the deletion are signed out: a new record does not revive them.
+func (s *Issuer) Return(ctx context.Context, id identity.Identity, platforms []string, in ...Person) (p Person, sealed bool, err error) {
+	if p, sealed, err = s.enrol(ctx, id, true, in); err != nil {
+		return p, sealed, err
+	}
+	if sealed {
+		if err := s.Store.EndSessions(ctx, p); err != nil {
+			return p, sealed, err
+		}
 	}
 	names, err := s.PenNames(ctx, p, platforms)
 	for _, n := range names {
@@ -330,10 +391,11 @@ func (s *Issuer) Return(ctx context.Context, id identity.Identity, platforms []s
 			_, _, err = s.Pseudonym(ctx, p, n.Platform, n.Persona)
 		}
 	}
-	return p, false, err
+	return p, sealed, err
 }
 
-func (s *Issuer) enrol(ctx context.Context, id identity.Identity, returns bool) (p Person, first bool, err error) {
+// enrol reports whether it sealed the person just now.
+func (s *Issuer) enrol(ctx context.Context, id identity.Identity, returns bool, in []Person) (p Person, sealed bool, err error) {
 	if id.Name.Reveal() == "" || id.Birthdate.Reveal() == "" {
 		return Person{}, false, identity.ErrMissingClaim
 	}
@@ -351,32 +413,33 @@ func (s *Issuer) enrol(ctx context.Context, id identity.Identity, returns bool) 
 			return Person{}, false, ErrDeleted
 		}
 	case errors.Is(err, ErrRecycledSubject):
-		return s.held(ctx, id, m, ErrRecycledSubject, returns)
+		return s.held(ctx, id, m, ErrRecycledSubject, returns, in)
 	case !errors.Is(err, ErrPersonUnknown):
 		return Person{}, false, err
 	}
-	p, first, err = s.sealed(ctx, id, m, s.Store.Enrol)
+	p, sealed, err = s.sealed(ctx, id, m, s.Store.Enrol)
 	if errors.Is(err, ErrAlreadyEnrolled) || errors.Is(err, ErrRecycledSubject) {
-		return s.held(ctx, id, m, refusal.Of(err), returns)
+		return s.held(ctx, id, m, refusal.Of(err), returns, in)
 	}
-	return p, first, err
+	return p, sealed, err
 }
 
-// sealed seals an identity and stores it. A key that is retired between the two costs
+// sealed seals an identity and stores it, and reports whether it is this record that the
+// person has now. A key that is retired between the two costs
 // a second sealing; a rotation comes by far too rarely for a third.
 func (s *Issuer) sealed(ctx context.Context, id identity.Identity, m macs, store func(context.Context, Enrolment) (Person, bool, error)) (Person, bool, error) {
 	e, err := s.seal(ctx, id, m)
 	if err != nil {
 		return Person{}, false, err
 	}
-	p, first, err := store(ctx, e)
-	if !errors.Is(err, ErrOlderKey) {
-		return p, first, err
+	p, _, err := store(ctx, e)
+	if errors.Is(err, ErrOlderKey) {
+		if e, err = s.seal(ctx, id, m); err != nil {
+			return Person{}, false, err
+		}
+		p, _, err = store(ctx, e)
 	}
-	if e, err = s.seal(ctx, id, m); err != nil {
-		return Person{}, false, err
-	}
-	return store(ctx, e)
+	return p, err == nil && p.Label == e.Person.Label, err
 }
 
 func (s *Issuer) seal(ctx context.Context, id identity.Identity, m macs) (e Enrolment, err error) {

@@ -138,7 +138,10 @@ func (s *Issuer) Call(ctx context.Context, p Person, n PenName, alias string) er
 	if err != nil {
 		return err
 	}
-	return s.Store.Note(ctx, Note{n.Pseudonym, NoteAlias, box, day(s.Now())})
+	if err := s.Store.Note(ctx, Note{n.Pseudonym, NoteAlias, box, day(s.Now())}); err != nil {
+		return err
+	}
+	return s.ChangedName(ctx, n.Pseudonym, ChangeRenamed)
 }
 
 // Retire notes that a pen name with its notes is never to be used again, and ends its

@@ -69,7 +69,7 @@ type Admission struct {
 
 // held answers an enrolment that looks like somebody's: it is held, or what was
 // decided about it is carried out. why says what looks alike.
-func (s *Issuer) held(ctx context.Context, id identity.Identity, m macs, why *refusal.Error, returns bool) (Person, bool, error) {
+func (s *Issuer) held(ctx context.Context, id identity.Identity, m macs, why *refusal.Error, returns bool, in []Person) (Person, bool, error) {
 	mark, err := s.mac(ctx, "held", id.Issuer.Reveal(), id.Subject.Reveal(), document.Fold(id.Name.Reveal()), id.Birthdate.Reveal())
 	if err != nil {
 		return Person{}, false, err
@@ -85,11 +85,11 @@ func (s *Issuer) held(ctx context.Context, id identity.Identity, m macs, why *re
 	case len(known) == 0: // it was somebody whose account has changed since
 		return Person{}, false, why
 	case r.InForce:
-		return s.admit(ctx, id, m, mark, r, known, returns)
+		return s.admit(ctx, id, m, mark, r, known, returns, in)
 	case r.Reference == "":
 		// The decision may have been carried out a moment ago, in another browser.
 		if _, err := s.Store.Person(ctx, m.fingerprint, m.birth); err == nil {
-			return s.enrol(ctx, id, returns)
+			return s.enrol(ctx, id, returns, in)
 		}
 		if r, err = s.hold(ctx, id, m, mark, known); err != nil {
 			return Person{}, false, err
@@ -140,7 +140,7 @@ func (s *Issuer) hold(ctx context.Context, id identity.Identity, m macs, mark []
 
 // admit carries out what was decided. An accepted account is then that of the person
 // who is enrolled, and this is their sign-in; a separated one makes another person.
-func (s *Issuer) admit(ctx context.Context, id identity.Identity, m macs, mark []byte, r Review, known []Known, returns bool) (Person, bool, error) {
+func (s *Issuer) admit(ctx context.Context, id identity.Identity, m macs, mark []byte, r Review, known []Known, returns bool, in []Person) (Person, bool, error) {
 	a := Admission{Mark: mark, Nobody: make([]byte, 32)}
 	rand.Read(a.Nobody) // never fails (crypto/rand)
 	for _, k := range known {
@@ -153,20 +153,38 @@ func (s *Issuer) admit(ctx context.Context, id identity.Identity, m macs, mark [
 		}
 	}
 	if r.Outcome == proof.Accepted {
+		if err := s.mayAccept(ctx, a.Known, in); err != nil {
+			return Person{}, false, err
+		}
 		a.Enrolment = m.enrolment(day(s.Now()))
 		if _, err := s.Store.Admit(ctx, a); err != nil {
 			return Person{}, false, err
 		}
-		return s.enrol(ctx, id, returns)
+		return s.enrol(ctx, id, returns, in)
 	}
 	return s.sealed(ctx, id, m, func(ctx context.Context, e Enrolment) (Person, bool, error) {
 		a.Enrolment = e
 		first, err := s.Store.Admit(ctx, a)
 		if err == nil && !first { // the same person, a moment ago
-			return s.enrol(ctx, id, returns)
+			return s.enrol(ctx, id, returns, in)
 		}
 		return e.Person, first, err
 	})
+}
+
+// mayAccept is *Waits where a person with passkeys would get another account, and is neither
+// signed in nor has waited: an account that was stolen, or was accepted wrongly, must not take the
+// place of theirs.
+func (s *Issuer) mayAccept(ctx context.Context, known [16]byte, in []Person) error {
+	p, err := s.Store.PersonOf(ctx, known)
+	if err != nil || slices.Contains(in, p) {
+		return err
+	}
+	signsIn, waits, err := s.ByIdentity(ctx, p)
+	if err == nil && !signsIn {
+		err = &Waits{waits}
+	}
+	return err
 }
 
 // Acceptances returns the acceptances that wait for p's objection: by each somebody

@@ -70,6 +70,7 @@ type Standing struct {
 	Noted       []map[NoteKind][]byte // of each name, as Store.Noted
 	Suspensions []Suspension          // of any of them, as Store.Suspensions
 	Acceptances []Review              // as Store.Acceptances
+	Recovery    Recovery              // as Store.Recovery
 }
 
 // At is what a person has at a platform.
@@ -190,7 +191,7 @@ func (s *Issuer) Choose(ctx context.Context, p Person, at At, persona int) (toke
 // assign gives a pen name that is derived to p's record, unless it has it by one of the rows
 // have, and returns it with the commitment of this sign-in.
 func (s *Issuer) assign(ctx context.Context, p Person, platform string, name token.Pseudonym, seed [seedLen]byte, have []PenName) (token.Pseudonym, [32]byte, error) {
-	record := seal.Reference(p.Label, p.Digest)
+	record := p.Reference()
 	a := Assignment{Pseudonym: name, Platform: platform, Commitment: token.Commit(name, record, seed), Day: day(s.Now())}
 	var n [1]byte
 	rand.Read(n[:]) // never fails (crypto/rand)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
+	"mime/quotedprintable"
 	"net"
 	"net/mail"
 	"slices"
@@ -91,7 +93,7 @@ func TestAddressesAreRedacted(t *testing.T) {
 // more than that something waits, and none leads anywhere but to the origin.
 func TestMailsSayNothing(t *testing.T) {
 	at := time.Unix(1_790_000_000, 0)
-	for _, kind := range []Kind{Notice, NoticeFirst, Confirm, Changed, Reminder} {
+	for _, kind := range []Kind{Notice, NoticeFirst, Confirm, Changed, Recovery, Keys, Reminder} {
 		body := func(l Letter) (subject, text string) {
 			m, err := mail.ReadMessage(bytes.NewReader(Message(l, "penname@penname.example", origin, at)))
 			if err != nil {
@@ -129,6 +131,61 @@ func TestMailsSayNothing(t *testing.T) {
 		return string(Message(Letter{Kind: k, To: "jo@example.org"}, "penname@penname.example", origin, at))
 	}; texts(Notice) != texts(NoticeFirst) {
 		t.Error("a mail tells whether something was done or will be")
+	}
+}
+
+// Whoever reads Welsh is written to in Welsh, alike, with the same code and addresses; what
+// nobody has checked has the English below. A language that is not known is English.
+func TestMailsInWelsh(t *testing.T) {
+	at := time.Unix(1_790_000_000, 0)
+	read := func(l Letter) (subject, text string) {
+		t.Helper()
+		raw := Message(l, "penname@penname.example", origin, at)
+		if !isASCII(strings.ReplaceAll(string(raw), "\r\n", "")) {
+			t.Errorf("%s is not ASCII", raw)
+		}
+		for line := range strings.SplitSeq(string(raw), "\r\n") {
+			if len(line) > 100 || strings.ContainsAny(line, "\r\n") {
+				t.Errorf("%s: %q", l.Kind, line)
+			}
+		}
+		m, err := mail.ReadMessage(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject, err = new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := m.Body
+		if m.Header.Get("Content-Transfer-Encoding") == "quoted-printable" {
+			body = quotedprintable.NewReader(body)
+		}
+		b, err := io.ReadAll(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return subject, strings.ReplaceAll(string(b), "\r\n", "\n")
+	}
+	for _, kind := range []Kind{Notice, NoticeFirst, Confirm, Changed, Reminder} {
+		l := Letter{Kind: kind, To: "jo@example.org", Code: "12345678"}
+		plain, english := read(l)
+		l.Language = "xx"
+		if s, b := read(l); s != plain || b != english {
+			t.Errorf("%s in a language that is not known: %s %s", kind, s, b)
+		}
+		l.Language = "cy"
+		subject, welsh := read(l)
+		if kind == Reminder {
+			if subject != plain || welsh != english {
+				t.Errorf("parties read English: %s", welsh)
+			}
+			continue
+		}
+		own, ok := strings.CutSuffix(welsh, "\n"+english)
+		if subject == plain || !ok || !strings.Contains(own, "Saesneg") || strings.Contains(own, "12345678") != (kind == Confirm) || !strings.Contains(own, origin) || strings.Contains(own, "%!") {
+			t.Errorf("%s: %s\n%s", kind, subject, welsh)
+		}
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Kind is what a mail is about. All mails of a kind are equal but for their address and, of
-// [Confirm], the code.
+// Kind is what a mail is about. All mails of a kind in one language are equal but for their
+// address and, of [Confirm], the code.
 type Kind string
 
 // The kinds.
@@ -23,20 +23,23 @@ const (
 	NoticeFirst Kind = "notice_first" // the same, in the same words
 	Confirm     Kind = "confirm"      // is this address yours?
 	Changed     Kind = "changed"      // it is not written to any more
+	Recovery    Kind = "recovery"     // somebody asks to sign in without a passkey
+	Keys        Kind = "keys"         // a passkey came or went, or a recovery signed somebody in
 	Reminder    Kind = "reminder"     // something waits for a party of the bundle
 )
 
 // Letter is a duty that is due.
 type Letter struct {
-	ID      [16]byte
-	Kind    Kind
-	Party   string  // of a reminder
-	To      Address // of anything else; "": the person has none
-	Code    string  // of [Confirm]
-	Mark    []byte  // of To, for the outbox that handed it out
-	Damaged bool    // what the row hides does not open: it waits for the operator
-	Tries   int     // with this one
-	Held    time.Time
+	ID       [16]byte
+	Kind     Kind
+	Party    string  // of a reminder
+	To       Address // of anything else; "": the person has none
+	Language string  // of its person, BCP 47; "": English
+	Code     string  // of [Confirm]
+	Mark     []byte  // of To, for the outbox that handed it out
+	Damaged  bool    // what the row hides does not open: it waits for the operator
+	Tries    int     // with this one
+	Held     time.Time
 }
 
 // Outcome is what ended a duty.

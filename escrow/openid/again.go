@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"net/http"
@@ -91,14 +92,47 @@ func sealerOf(purpose, handle string) (cipher.AEAD, error) {
 
 // Whoever presses a button twice sends the form twice, and the browser shows the second
 // answer alone. So for ten seconds the same person's second press gets the answer of the
-// first: the same code, which works once. The row keeps it encrypted under the handle of
-// the sign-in.
+// first: the same code, which works once, or that they refused. The row keeps it encrypted
+// under the handle of the sign-in.
 
 // answer is what a platform was told, and about whom.
 type answer struct {
 	Platform, Scopes, Subject string
 	RedirectURI, Code, State  string
 	FormPost                  bool
+	Denied                    []byte `json:",omitempty"` // by what the person refused; nil: they did not
+}
+
+// pressed stands for what a person pressed: a button or a link.
+func pressed(r *http.Request) []byte {
+	_ = r.ParseForm() // what cannot be read is no button
+	sum := sha256.Sum256([]byte(r.Method + " " + r.URL.RawQuery + " " + r.PostForm.Encode()))
+	return sum[:]
+}
+
+// denied ends a sign-in that the person refused, and reports whether it did: not where the
+// row was written meanwhile, or never was.
+func (m manager) denied(ctx context.Context, as *goidc.AuthnSession, row Row) (done bool, err error) {
+	x := exchangeOf(ctx)
+	if x.denied == nil || row.Version == 0 {
+		return false, nil
+	}
+	text, err := json.Marshal(answer{Platform: as.ClientID, RedirectURI: as.RedirectURI, State: as.State, FormPost: x.formPost != "", Denied: x.denied})
+	if err != nil {
+		return false, err
+	}
+	sealed, err := sealAgain(answerPurpose, as.ID, text, m.p.now())
+	if err != nil {
+		return false, err
+	}
+	if row.Body, err = json.Marshal(sessionBody{Answer: sealed}); err != nil {
+		return false, err
+	}
+	err = m.put(ctx, row)
+	if errors.Is(err, ErrStale) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // answer makes the row of a sign-in that ends in the platform's favour. It is stored with the
@@ -106,7 +140,7 @@ type answer struct {
 func (m manager) answer(ctx context.Context, as *goidc.AuthnSession, row Row) error {
 	x := exchangeOf(ctx)
 	x.code, row.Version = random(), x.version // held is the grant's by now
-	text, err := json.Marshal(answer{as.ClientID, as.Scopes, as.Subject, as.RedirectURI, x.code, as.State, x.formPost != ""})
+	text, err := json.Marshal(answer{as.ClientID, as.Scopes, as.Subject, as.RedirectURI, x.code, as.State, x.formPost != "", nil})
 	if err != nil {
 		return err
 	}
@@ -149,6 +183,9 @@ func (p *Provider) renderOrRepeat(w http.ResponseWriter, r *http.Request, cause 
 		return p.renderError(w, r, cause)
 	}
 	back := url.Values{"code": {a.Code}, "iss": {p.cfg.Issuer}}
+	if a.Denied != nil {
+		back = url.Values{"error": {string(goidc.ErrorCodeAccessDenied)}, "error_description": {errorTexts[goidc.ErrorCodeAccessDenied]}, "iss": {p.cfg.Issuer}}
+	}
 	if a.State != "" {
 		back.Set("state", a.State)
 	}
@@ -166,15 +203,20 @@ func (p *Provider) renderOrRepeat(w http.ResponseWriter, r *http.Request, cause 
 // answered opens the answer to a sign-in, if r is the press of a button that came with
 // or soon after the one that was answered.
 func (p *Provider) answered(r *http.Request, sealed []byte) (a answer, ok bool) {
-	if len(sealed) == 0 || r.Method != http.MethodPost {
+	if len(sealed) == 0 {
 		return a, false
 	}
 	text := openAgain(answerPurpose, r.PathValue("callback"), sealed, p.now())
-	return a, text != nil && json.Unmarshal(text, &a) == nil
+	ok = text != nil && json.Unmarshal(text, &a) == nil
+	return a, ok && (r.Method == http.MethodPost || a.Denied != nil)
 }
 
-// presses reports whether it is the person of an answer who presses, and the same button.
+// presses reports whether it is the person of an answer who presses, and the same button, and
+// nothing has ended since.
 func (p *Provider) presses(r *http.Request, a answer) bool {
+	if a.Denied != nil {
+		return subtle.ConstantTimeCompare(a.Denied, pressed(r)) == 1
+	}
 	pl, err := p.platform(r.Context(), a.Platform)
 	if err != nil {
 		return false
@@ -183,5 +225,9 @@ func (p *Provider) presses(r *http.Request, a answer) bool {
 	subject, outcome, err := p.authenticate(newBuffer(), r, SignInRequest{
 		Platform: pl, SessionID: id, Action: authorizePath + "/" + id, Answer: true, Offline: offline(a.Scopes), Scopes: a.Scopes,
 	})
-	return err == nil && outcome == Approved && string(subject.Pseudonym) == a.Subject
+	if err != nil || outcome != Approved || string(subject.Pseudonym) != a.Subject {
+		return false
+	}
+	// The first press may have been stored and not confirmed: its browser left, or the store did.
+	return subject.Confirm == nil || subject.Confirm(r.Context()) == nil
 }

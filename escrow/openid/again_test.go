@@ -1,7 +1,9 @@
 package openid_test
 
 import (
+	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -124,4 +126,82 @@ func TestPressedTwice(t *testing.T) {
 			wantPage(t, r.decide(action, "approve"), openid.ErrNotFound)
 		}
 	})
+}
+
+// TestRefusedTwice: the second press of a no gets the answer of the first, for ten seconds; it
+// turns into no yes, and any other button gets nothing.
+func TestRefusedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, mode := range []string{"query", "form_post"} {
+			r := newLocalRig(t)
+			action := r.open(r.request(r.square, "response_mode", mode, "state", "s"))
+			first := r.decide(action, "deny")
+			if said := first.header.Get("Location") + first.body; !strings.Contains(said, "access_denied") {
+				t.Fatalf("%s: %s", mode, said)
+			}
+			time.Sleep(10 * time.Second)
+			second := r.decide(action, "deny")
+			if second.status != first.status || second.body != first.body || second.header.Get("Location") != first.header.Get("Location") {
+				t.Errorf("%s: %d %s %s, first %s %s", mode, second.status, second.header.Get("Location"), second.body, first.header.Get("Location"), first.body)
+			}
+			for _, a := range []answer{r.decide(action, "approve"), r.decide(action, ""), r.get(action)} {
+				wantPage(t, a, openid.ErrNotFound)
+			}
+			time.Sleep(time.Second)
+			wantPage(t, r.decide(action, "deny"), openid.ErrNotFound)
+		}
+	})
+}
+
+// TestPressedAgainAfterItEnded: a sign-in whose confirmation failed is over, and a second press
+// of its button gets no code of the grant that has ended.
+func TestPressedAgainAfterItEnded(t *testing.T) {
+	r := newLocalRig(t)
+	action := r.open(r.request(r.square))
+	r.confirm = func(context.Context) error { return openid.ErrUnavailable }
+	if a := r.decide(action, "approve"); a.status != http.StatusServiceUnavailable {
+		t.Errorf("not confirmed: %d %s", a.status, a.body)
+	}
+	r.confirm = nil
+	wantPage(t, r.decide(action, "approve"), openid.ErrNotFound)
+	if a := r.post("/token", r.redemption(r.square, r.code(r.square))); a.status != http.StatusOK {
+		t.Errorf("from the platform once more: %d %s", a.status, a.body)
+	}
+}
+
+// TestGoneWhileConfirmed: a browser that leaves while its sign-in is confirmed does not stop
+// that, and a second press is confirmed anew: who was erased meanwhile gets no code.
+func TestGoneWhileConfirmed(t *testing.T) {
+	r := newLocalRig(t)
+	action := r.open(r.request(r.square))
+	ctx, leave := context.WithCancel(t.Context())
+	var asked error
+	r.confirm = func(ctx context.Context) error {
+		leave()
+		asked = ctx.Err()
+		return openid.ErrUnavailable // and the store with it, before anything was ended
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.issuer+action, strings.NewReader(url.Values{"decision": {"approve"}, "full_name": {canary}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if res, err := r.client.Transport.RoundTrip(req); err == nil {
+		res.Body.Close()
+	}
+	if asked != nil {
+		t.Errorf("asked on behalf of a browser that has left: %v", asked)
+	}
+	wantPage(t, r.decide(action, "approve"), openid.ErrNotFound)
+
+	// What was stored and could be neither confirmed nor ended.
+	action = r.open(r.request(r.square))
+	r.confirm = nil
+	if a := r.decide(action, "approve"); a.status != http.StatusSeeOther {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	r.confirm = func(context.Context) error { return openid.ErrUnavailable }
+	if a := r.decide(action, "approve"); a.status == http.StatusSeeOther {
+		t.Error("a second press got a code, and nobody knows whether its person is still there")
+	}
 }

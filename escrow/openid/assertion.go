@@ -94,7 +94,12 @@ func (k checks) keysOf(r *http.Request, x *exchange, pl Platform, kid string) ([
 		}
 		return keys, fault{}
 	}
-	switch key, err := k.published.key(r.Context(), pl.JWKSURI, kid); {
+	var key jose.JSONWebKey
+	var err error
+	if none := k.cfg.Aside(r.Context(), func() { key, err = k.published.key(r.Context(), pl.JWKSURI, kid) }); none != nil {
+		return nil, fault{code: outageCode(r.Context(), none)}
+	}
+	switch {
 	case errors.Is(err, document.UnknownKey):
 		return nil, badAssertion("there is no key with its kid at the client's jwks_uri, as of a minute ago.")
 	case err != nil:

@@ -297,35 +297,28 @@ func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
 
 // claim takes the rows of a token until they may be tried again, and reports whether they
 // never will. Of a logout token that is the first row. An event token keeps its jti for
-// each attempt (RFC 8417, 2.2), so all its rows have it: what happens later has another.
+// each attempt (RFC 8417, 2.2), so all its rows get it in one write: a node that saw some of
+// them without it would tell of those as another event. What happens later has another.
 func (p *Provider) claim(ctx context.Context, l *logout) (last bool, err error) {
 	rows := l.rows[:1]
 	if l.event != "" {
 		l.jti, rows = cmp.Or(l.jti, random()), l.rows
 	}
+	now := p.now()
 	for i := range rows {
-		over, err := p.claimRow(ctx, &rows[i], l.jti)
-		if err != nil {
+		var b logoutBody
+		if err := json.Unmarshal(rows[i].Body, &b); err != nil {
 			return false, err
 		}
-		last = last || over
+		wait := min(logoutFirstWait<<min(b.Tries, 16), logoutMostWait)
+		b.Next = now.Add(wait + time.Duration(below(int64(wait/2)))).Unix()
+		b.Until, b.Tries, b.ID = cmp.Or(b.Until, now.Add(logoutTrying).Unix()), b.Tries+1, l.jti
+		if rows[i].Body, err = json.Marshal(b); err != nil {
+			return false, err
+		}
+		last = last || b.Next >= b.Until
 	}
-	return last, nil
-}
-
-func (p *Provider) claimRow(ctx context.Context, row *Row, jti string) (last bool, err error) {
-	var b logoutBody
-	if err := json.Unmarshal(row.Body, &b); err != nil {
-		return false, err
-	}
-	now := p.now()
-	wait := min(logoutFirstWait<<min(b.Tries, 16), logoutMostWait)
-	b.Next = now.Add(wait + time.Duration(below(int64(wait/2)))).Unix()
-	b.Until, b.Tries, b.ID = cmp.Or(b.Until, now.Add(logoutTrying).Unix()), b.Tries+1, jti
-	if row.Body, err = json.Marshal(b); err != nil {
-		return false, err
-	}
-	return b.Next >= b.Until, p.store.Put(ctx, *row)
+	return last, p.store.Claim(ctx, rows)
 }
 
 // settle ends a row of which nothing is left to be told.

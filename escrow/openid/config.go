@@ -26,8 +26,10 @@ import (
 // Config is what a [Provider] needs. All fields are required unless said otherwise.
 type Config struct {
 	// Issuer is an https origin without a path or trailing slash. Plain http is
-	// accepted for a loopback address only.
-	Issuer string
+	// accepted for a loopback address only, and with Localhost for that name, where browsers
+	// have passkeys: only a sandbox and tests set it.
+	Issuer    string
+	Localhost bool
 
 	// Keys are the signing keys: the current one, coming ones, and retired ones
 	// until their tokens have expired. One in force is Ed25519 or P-256, for access
@@ -72,6 +74,18 @@ type Config struct {
 	// operator's networks and bound what it reads: see identity.NewHTTP. Optional: without
 	// it none is called.
 	HTTP *http.Client
+
+	// Aside, optional, runs what may wait for such an address for as long as HTTP lets it. An
+	// error means that the request cannot go on afterwards: it is to come again.
+	Aside func(ctx context.Context, wait func()) error
+
+	// Text, optional, says an English text of this package in the language of whoever asks, and
+	// which one that is (BCP 47).
+	Text func(r *http.Request, english string) (text, language string)
+
+	// Locales are the languages of the pages, BCP 47 in small letters: what ui_locales may
+	// ask for.
+	Locales []string
 
 	// ErrorPage, optional, renders a refusal that cannot be sent back to the
 	// platform. It sets the status. The refusal holds no request data.
@@ -211,6 +225,7 @@ type SignInRequest struct {
 	Email     bool              // an e-mail address is: [Provider.Email]
 	Claims    identity.ClaimSet // claims are
 	ACRs      []string          // assurance levels that the platform would like, best first
+	Locale    string            // of Config.Locales, that the platform would like; "": it does not say
 
 	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
 	// for this interaction always does, however long the person reads afterwards.
@@ -313,7 +328,11 @@ var (
 
 // check refuses a configuration with [ErrConfig].
 func (c *Config) check() error {
-	if !document.Origin(c.Issuer, false, document.Loopback) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil {
+	local := document.Loopback
+	if c.Localhost {
+		local = document.Localhost
+	}
+	if !document.Origin(c.Issuer, false, local) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil {
 		return ErrConfig
 	}
 	if c.EmailDomain != "" && !CheckEmailDomain(c.EmailDomain) {

@@ -15,7 +15,7 @@
 // pseudonym. Claims that a platform asks for, and that the person ticked, come with the
 // subject and are held encrypted under the grant's id. It has no other word about a person,
 // so no token, answer, error or row of its store can tell more. Claims are asked for by
-// scopes. Whatever else a platform sends along (login_hint, the claims parameter, any
+// scopes. Of ui_locales it keeps a tag of its own list. Whatever else a platform sends along (login_hint, the claims parameter, any
 // unknown one) is dropped unread.
 //
 // # A sign-in, and where it turns back

@@ -17,6 +17,7 @@ import (
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/token"
 )
 
 // algorithm returns the signature algorithm of a key, or "" if it is not one of those
@@ -156,6 +157,18 @@ func (p *Provider) SetKeys(all []Key) error {
 	p.keys.Store(&ring)
 	p.lists.invalidate() // they are signed with a key that may be gone
 	return nil
+}
+
+// Receipt signs for a person, who holds the receipt, which sealed record is theirs today.
+func (p *Provider) Receipt(record string) (token.Receipt, string, error) {
+	now := p.now()
+	key, ok := p.keys.Load().current(now, p.algorithms[0])
+	if !ok {
+		return token.Receipt{}, "", ErrUnavailable
+	}
+	r := token.Receipt{Issuer: p.cfg.Issuer, Record: record, Day: now.UTC().Truncate(24 * time.Hour)}
+	signed, err := r.Sign(key.JWK)
+	return r, signed, err
 }
 
 // about returns whom an ID token of ours is about, and to which platform it was

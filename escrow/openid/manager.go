@@ -44,6 +44,7 @@ type held struct {
 	authTime   int64  // 0 unless max_age was asked for
 	resource   string // the platform that access tokens are for; "": the client
 	audience   string // of the access token that is about to be issued
+	locale     string // of a session: see localeOf
 	arrived    int64  // of a session: when the browser first came, in nanoseconds
 	redeemed   bool
 	rotating   bool // a refresh token was presented
@@ -73,6 +74,7 @@ type sessionBody struct {
 	ACRs        string `json:"acrs,omitempty"`
 	JKT         string `json:"jkt,omitempty"`
 	Hint        string `json:"hint,omitempty"` // pseudonym of an id_token_hint
+	Locale      string `json:"locale,omitempty"`
 	Resource    string `json:"resource,omitempty"`
 	FormPost    bool   `json:"form_post,omitempty"`
 	Begun       bool   `json:"begun,omitempty"`
@@ -95,6 +97,9 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	case goidc.StatusSuccess:
 		return m.answer(ctx, as, row)
 	case goidc.StatusFailure:
+		if done, err := m.denied(ctx, as, row); err != nil || done {
+			return err
+		}
 		row.Ended = true
 		if err := m.put(ctx, row); !errors.Is(err, ErrStale) {
 			return err
@@ -105,7 +110,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	body, err := json.Marshal(sessionBody{
 		Platform: as.ClientID, RedirectURI: as.RedirectURI, Scope: as.Scopes, State: as.State, Nonce: as.Nonce,
 		Challenge: as.CodeChallenge, Prompt: string(as.Prompt), MaxAge: as.MaxAuthnAgeSecs, ACRs: as.ACRValues,
-		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Resource: h.resource, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
+		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Locale: h.locale, Resource: h.resource, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
 	})
 	if err != nil {
 		return err
@@ -141,7 +146,7 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 			CodeChallenge: b.Challenge, CodeChallengeMethod: methodOf(b.Challenge), Prompt: goidc.PromptType(b.Prompt),
 			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs,
 		},
-		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived, resource: b.Resource}},
+		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived, locale: b.Locale, resource: b.Resource}},
 	}
 	x := exchangeOf(ctx)
 	if x.version = row.Version; b.FormPost {
@@ -284,17 +289,25 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 	return err
 }
 
+// confirmTime is how long it may take to confirm a grant, or to end it.
+const confirmTime = 5 * time.Second
+
 // saveNew stores a new grant with the answer to the sign-in that it is of.
 func (m manager) saveNew(ctx context.Context, row Row, confirm func(context.Context) error) error {
 	if err := m.saveAnswer(ctx, row); err != nil || confirm == nil {
 		return err
 	}
-	// Whoever was erased since the page asked finds this grant, or is found here.
+	// Whoever was erased since the page asked finds this grant, or is found here: also when the
+	// browser has left.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmTime)
+	defer cancel()
 	err := confirm(ctx)
 	if err == nil {
 		return nil
 	}
-	ended := m.end(ctx, row.ID)
+	// The answer ends first: a second press of the button would get the code of a grant that has ended.
+	over := m.put(ctx, Row{Kind: KindSession, ID: exchangeOf(ctx).session.ID, Ended: true, Expires: exchangeOf(ctx).session.Expires})
+	ended := errors.Join(over, m.end(ctx, row.ID))
 	if e := refusal.Of(err); e != nil && e.Kind != refusal.Unavailable && ended == nil {
 		exchangeOf(ctx).unconfirmed = e
 	}
@@ -633,8 +646,12 @@ func outage(ctx context.Context, err error) error {
 	return err
 }
 
-// platform looks a platform up and refuses one that is not sound.
+// platform looks a platform up and refuses one that is not sound: once in a request, of each.
 func (k checks) platform(ctx context.Context, id string) (Platform, error) {
+	x := exchangeOf(ctx)
+	if id != "" && x.sound.ID == id {
+		return x.sound, nil
+	}
 	if !clientIDSyntax.MatchString(id) {
 		return Platform{}, goidc.ErrNotFound
 	}
@@ -649,6 +666,7 @@ func (k checks) platform(ctx context.Context, id string) (Platform, error) {
 	case pl.ID != id || pl.Check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
+	x.sound = pl
 	return pl, nil
 }
 

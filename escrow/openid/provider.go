@@ -53,6 +53,9 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if p.now == nil {
 		p.now = time.Now
 	}
+	if cfg.Aside == nil {
+		p.cfg.Aside = func(_ context.Context, wait func()) error { wait(); return nil }
+	}
 	ring, err := newKeyring(cfg.Keys, p.now())
 	if err != nil {
 		return nil, err
@@ -197,6 +200,9 @@ func (p *Provider) describe() ([]byte, error) {
 		doc["backchannel_logout_supported"], doc["backchannel_logout_session_supported"] = true, true
 		claims = append(claims, "sid")
 	}
+	if len(p.cfg.Locales) > 0 {
+		doc["ui_locales_supported"] = p.cfg.Locales
+	}
 	if len(p.cfg.ACRs) > 0 {
 		doc["acr_values_supported"] = p.cfg.ACRs
 	}
@@ -233,6 +239,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		Username: contains(scopes, goidc.ScopeProfile), Email: contains(scopes, goidc.ScopeEmail),
 		Claims: identity.ClaimsNamed(strings.Fields(scopes)...),
 		ACRs:   strings.Fields(as.ACRValues),
+		Locale: heldOf(as.Store).locale,
 	}
 	if as.MaxAuthnAgeSecs != nil {
 		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
@@ -288,6 +295,9 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		as.ExpiresAt = int(time.Now().Add(sessionLifetime).Unix())
 		return goidc.StatusPending, nil
 	default:
+		if !req.Silent {
+			exchangeOf(r.Context()).denied = pressed(r)
+		}
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeAccessDenied, errorTexts[goidc.ErrorCodeAccessDenied])
 	}
 }
@@ -296,7 +306,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 func (p *Provider) arrival(as *goidc.AuthnSession, x *exchange) time.Time {
 	h, ok := as.Store[heldKey].(*held)
 	if !ok {
-		h = &held{resource: x.resource}
+		h = &held{resource: x.resource, locale: x.locale}
 		as.Store = map[string]any{heldKey: h}
 	}
 	if h.arrived == 0 {
@@ -343,7 +353,7 @@ func refusalOf(err error) *refusal.Error {
 // adoptHandle gives a pushed request and its session one handle.
 func adoptHandle(ctx context.Context, as *goidc.AuthnSession, _ *goidc.Client) error {
 	as.ID = as.PushedAuthReqID
-	as.Store = map[string]any{heldKey: &held{resource: exchangeOf(ctx).resource}}
+	as.Store = map[string]any{heldKey: &held{resource: exchangeOf(ctx).resource, locale: exchangeOf(ctx).locale}}
 	if hint := exchangeOf(ctx).hint; hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
 	}

@@ -231,6 +231,35 @@ func TestKeysByAddress(t *testing.T) {
 	}
 }
 
+// Whoever waits for a platform's keys does so aside, and cannot go on without a place afterwards.
+func TestKeysByAddressAreWaitedForAside(t *testing.T) {
+	k := key(t, "one", jose.EdDSA)
+	p := &publisher{}
+	p.publish(k)
+	srv := httptest.NewServer(p)
+	t.Cleanup(srv.Close)
+	news := openid.Platform{ID: "news", Name: "News", RedirectURIs: []string{"https://news.example/cb"}, JWKSURI: srv.URL + "/jwks", Localhost: true}
+	r, _ := registered(t, news)
+	var none error
+	r.cfg.Aside = func(_ context.Context, wait func()) error {
+		before := p.asked.Load()
+		if wait(); none == nil && p.asked.Load() != before+1 {
+			t.Error("the keys were not asked for aside")
+		}
+		return none
+	}
+	var err error
+	if r.provider, err = openid.New(r.cfg, r.store, r.page); err != nil {
+		t.Fatal(err)
+	}
+	r.client.Transport = inProcess{r.provider.Handler()}
+	if a := r.pushedBy(news, k, jose.EdDSA); a.status != http.StatusCreated {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	none = openid.ErrUnavailable
+	wantError(t, r.pushedBy(news, k, jose.EdDSA), 503, "temporarily_unavailable")
+}
+
 // R03, R04: what a platform gives as an address leads into no network of the operator's,
 // and costs no more than a moment and a few kilobytes.
 func TestKeysByAddressThatMustNotBe(t *testing.T) {

@@ -90,6 +90,7 @@ type exchange struct {
 	endpoint     string
 	clientID     string   // whom the checks took the caller for; the library may take it for nobody else
 	client       Platform // clientID's; the zero Platform is of none that is registered, which the library says once it has looked at the credentials
+	sound        Platform // the last one that was looked up, see platform
 	secretInBody bool
 	published    []jose.JSONWebKey // keys of clientID's assertion that are not in its registration: see checkAssertion
 	resource     string            // the platform that the access token is to be for, if the request names one
@@ -99,6 +100,7 @@ type exchange struct {
 	session      Row               // with the answer, to be stored with the grant
 	family       string            // of the refresh token that was presented
 	hint         string            // the subject of an id_token_hint
+	locale       string            // of the pages, that the platform would like: see localeOf
 	formPost     string            // the redirect URI, if the answer is to be posted there: response_mode
 	presented    string            // the refresh token itself
 	successor    string            // what it was replaced by a moment ago
@@ -113,6 +115,7 @@ type exchange struct {
 	posted       bool           // the authorization request came as a POST
 	onward       bool           // the answer leads on to the interaction, see ask
 	answer       []byte         // that a sign-in was answered with a moment ago
+	denied       []byte         // by what the person refused it: see pressed
 	outage       error          // the store or another port failed
 	unconfirmed  *refusal.Error // the outage is none: Subject.Confirm refused
 	down         bool           // so the page said already: see manager.put
@@ -197,6 +200,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 			x.formPost = params.Get("redirect_uri")
 		}
 		p.copyRequest(pass, params, pl)
+		x.locale = p.localeOf(params)
 	}
 	get := r.Clone(r.Context())
 	get.Method, get.Body, get.Form, get.PostForm = http.MethodGet, http.NoBody, nil, nil
@@ -266,6 +270,20 @@ func (k checks) copyRequest(to, from url.Values, pl Platform) {
 	if acrs := slices.DeleteFunc(strings.Fields(from.Get("acr_values")), unknown); len(acrs) > 0 {
 		to.Set("acr_values", strings.Join(acrs, " "))
 	}
+}
+
+// localeOf is the first of ui_locales in which there are pages (OpenID Connect Core, 3.1.2.1:
+// "represented as a space-separated list of BCP47 … language tag values, ordered by
+// preference"), also if it is of another region; "": none. Nothing else of it is kept.
+func (k checks) localeOf(v url.Values) string {
+	for wanted := range strings.FieldsSeq(v.Get("ui_locales")) {
+		for _, locale := range k.cfg.Locales {
+			if lower := strings.ToLower(wanted); lower == locale || strings.HasPrefix(lower, locale+"-") {
+				return locale
+			}
+		}
+	}
+	return ""
 }
 
 // formPost is a response_mode (OAuth 2.0 Form Post Response Mode, 2).
@@ -514,6 +532,7 @@ func (k checks) checkPushed(r *http.Request, x *exchange) fault {
 		}
 	}
 	k.copyRequest(form, r.PostForm, pl)
+	x.locale = k.localeOf(r.PostForm)
 	r.PostForm = form
 	return fault{}
 }

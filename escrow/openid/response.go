@@ -221,8 +221,8 @@ var responseParams = []string{"code", "state", "iss", "error", "error_descriptio
 // postPage hands an answer to the platform (OAuth 2.0 Form Post Response Mode, 2). Its
 // script is allowed by its hash; without scripts the person presses the button.
 var postPage = template.Must(template.New("post").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Back to the platform</title>
-<form method="post" action="{{.Action}}">{{range $name, $value := .Fields}}<input type="hidden" name="{{$name}}" value="{{$value}}">{{end}}<button>Continue</button></form>
+<html lang="{{.Language}}"><meta charset="utf-8"><title>{{.Title}}</title>
+<form method="post" action="{{.Action}}">{{range $name, $value := .Fields}}<input type="hidden" name="{{$name}}" value="{{$value}}">{{end}}<button>{{.Continue}}</button></form>
 <script>` + postScript + `</script></html>
 `))
 
@@ -249,7 +249,17 @@ func (a answers) postBack(w http.ResponseWriter, r *http.Request, redirectURI, l
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; script-src 'sha256-"+
 		base64.StdEncoding.EncodeToString(hash[:])+"'; form-action "+registered.Scheme+":") // its callback may go on
-	_ = postPage.Execute(w, map[string]any{"Action": template.URL(redirectURI), "Fields": fields}) //nolint:gosec // a registered redirect URI; only a lost browser fails
+	title, language := a.says(r, "Back to the platform")
+	button, _ := a.says(r, "Continue")
+	_ = postPage.Execute(w, map[string]any{"Action": template.URL(redirectURI), "Fields": fields, "Language": language, "Title": title, "Continue": button}) //nolint:gosec // a registered redirect URI; only a lost browser fails
+}
+
+// says is a text in the language of whoever asks, and which that is.
+func (a answers) says(r *http.Request, english string) (text, language string) {
+	if a.cfg.Text == nil {
+		return english, "en"
+	}
+	return a.cfg.Text(r, english)
 }
 
 // renderError is the library's way to show what cannot be sent to the platform.

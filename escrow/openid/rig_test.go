@@ -498,6 +498,18 @@ func (f *flaky) Put(ctx context.Context, row openid.Row) error {
 	return err
 }
 
+func (f *flaky) Claim(ctx context.Context, rows []openid.Row) error {
+	fail, late := f.fails()
+	if fail && !late {
+		return errDown
+	}
+	err := f.Store.Claim(ctx, rows)
+	if fail {
+		return errDown
+	}
+	return err
+}
+
 func (f *flaky) EndAll(ctx context.Context, holder token.Pseudonym, theirs func([]byte) bool, expires time.Time) error {
 	fail, late := f.fails()
 	if fail && !late {

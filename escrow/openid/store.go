@@ -75,6 +75,10 @@ type Store interface {
 	// even by the same grant: "double allocation" is refused here.
 	Put(ctx context.Context, row Row) error
 
+	// Claim is Put of rows of KindLogout, each with the version that it was read with: all
+	// are stored in one write, or none.
+	Claim(ctx context.Context, rows []Row) error
+
 	// Answer is Put of a session and of the new grant that it leads to: both are stored, or
 	// neither.
 	Answer(ctx context.Context, session, grant Row) error

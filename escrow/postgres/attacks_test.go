@@ -253,7 +253,7 @@ func TestD04OtherSide(t *testing.T) {
 		"penname_disclosing": {
 			`SELECT 1 FROM persons`, `SELECT mark FROM reviews`, `SELECT whose FROM reviews`, `UPDATE reviews SET objected = false`, `SELECT alike('x', 'y')`, `UPDATE review_outcomes SET leaf = 1`, `DELETE FROM review_entries`, `SELECT id FROM persons`, `SELECT day FROM pseudonyms`, `SELECT day FROM records`,
 			`INSERT INTO persons (id) VALUES ('x')`, `INSERT INTO records (label) VALUES ('x')`, `INSERT INTO pseudonyms (handle) VALUES ('x')`, `INSERT INTO row_key (wrapped) VALUES ('x')`, `SELECT 1 FROM pseudonyms_named`,
-			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT 1 FROM sessions`, `SELECT 1 FROM handles`, `SELECT 1 FROM notes`, `SELECT mix_some('persons', NULL, 5, now(), 5)`,
+			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT 1 FROM sessions`, `SELECT 1 FROM passkeys`, `SELECT 1 FROM handles`, `SELECT 1 FROM notes`, `SELECT mix_some('persons', NULL, 5, now(), 5)`,
 			`INSERT INTO cases (id, package) VALUES ('x', 'y')`, `UPDATE cases SET salt = 'x'`, `UPDATE cases SET quorum = 1`,
 			`UPDATE exhibits SET length = 5`, `UPDATE exhibits SET keep_days = 1`, `INSERT INTO exhibits (sealed) VALUES ('x')`, `UPDATE copies SET copied = 'x'`, `DELETE FROM copies`,
 			`UPDATE cases SET submission = 'x'`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,

@@ -121,21 +121,24 @@ func BenchmarkBytesPerPenName(b *testing.B) {
 // BenchmarkAppend lets 1, 64 and 1,024 callers append to the log as the registrar does for a
 // filing that it refuses: a leaf, its hashes and the row that it is about, durable when the
 // call returns. With PENNAME_PEERS=1 Tessera's POSIX driver appends leaves of the same size
-// for as many callers, in turns; the ratio is of the medians.
+// for as many callers, in turns; the ratio is of the medians. Beside the clock stands what a
+// leaf takes of the processors, here and in the database, or in Tessera's process.
 func BenchmarkAppend(b *testing.B) {
 	const rounds, long = 5, time.Second
 	peer := tesseraPeer(b)
 	for _, callers := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			d := disclosing(b, database(b), Options{})
+			admin := database(b)
+			d := disclosing(b, admin, Options{})
 			leaf := proof.RefusedLeaf(day, "warrant.unknown_authority")
 			raw, err := leaf.Marshal()
 			if err != nil {
 				b.Fatal(err)
 			}
-			var whole, beside []float64
+			var whole, beside, took, tookBeside []float64
 			for range rounds {
 				var n atomic.Int64
+				before := used(b, "self", "postgres")
 				var wg sync.WaitGroup
 				began := time.Now()
 				for caller := range callers {
@@ -151,14 +154,19 @@ func BenchmarkAppend(b *testing.B) {
 				}
 				wg.Wait()
 				whole = append(whole, float64(n.Load())/time.Since(began).Seconds())
+				took = append(took, float64((used(b, "self", "postgres")-before).Microseconds())/float64(n.Load()))
 				if peer != nil {
-					beside = append(beside, peer(callers, long, len(raw)))
+					rate, each := peer(callers, long, len(raw))
+					beside, tookBeside = append(beside, rate), append(tookBeside, each)
 				}
 			}
 			for b.Loop() { // measured above
 			}
 			b.ReportMetric(median(whole), "leaves/s")
+			b.ReportMetric(median(took), "cpu-µs/leaf")
+			b.ReportMetric(value[float64](b, admin, `SELECT (count(*) / count(DISTINCT xmin::text))::float8 FROM log_leaves`), "leaves/COMMIT")
 			if peer != nil {
+				b.ReportMetric(median(tookBeside), "~tessera-cpu-µs/leaf")
 				b.ReportMetric(median(beside), "~tessera/s")
 				b.ReportMetric(median(whole)/median(beside), "ratio")
 				b.ReportMetric(2, "aim-min")
@@ -168,8 +176,9 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // tesseraPeer builds and starts the peer of .ci/tessera, whose log is on the same disk as the
-// database's, and returns what has it measured; nil without PENNAME_PEERS.
-func tesseraPeer(b *testing.B) func(callers int, long time.Duration, size int) (rate float64) {
+// database's, and returns what has it measured: leaves a second, and µs of the processors for
+// each; nil without PENNAME_PEERS.
+func tesseraPeer(b *testing.B) func(callers int, long time.Duration, size int) (rate, took float64) {
 	if os.Getenv("PENNAME_PEERS") == "" {
 		return nil
 	}
@@ -195,13 +204,27 @@ func tesseraPeer(b *testing.B) func(callers int, long time.Duration, size int) (
 		in.Close()
 		program.Wait() //nolint:errcheck // it was killed if anything went wrong
 	})
-	return func(callers int, long time.Duration, size int) (rate float64) {
+	return func(callers int, long time.Duration, size int) (rate, took float64) {
+		before := used(b, "tessera")
 		fmt.Fprintln(in, callers, long.Milliseconds(), size)
 		if _, err := fmt.Fscanln(out, &rate); err != nil {
 			b.Fatal("no answer of the peer: ", err)
 		}
-		return rate
+		return rate, float64((used(b, "tessera") - before).Microseconds()) / rate / long.Seconds()
 	}
+}
+
+// used is what the processors did for programs, see [sandbox.Processors].
+func used(b *testing.B, names ...string) (took time.Duration) {
+	b.Helper()
+	all, err := sandbox.Processors()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range names {
+		took += all[name]
+	}
+	return took
 }
 
 // BenchmarkShuffle is the hourly shuffle of 5,000 people.

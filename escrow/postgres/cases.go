@@ -126,6 +126,11 @@ func readCases(ctx context.Context, q querier, where string, args ...any) ([]dis
 	return pgx.CollectRows(rows, scanCase)
 }
 
+// Together implements [disclose.Cases].
+func (s Cases) Together(ctx context.Context) (context.Context, func() error) {
+	return s.db.together(ctx)
+}
+
 // Earlier implements [disclose.Cases].
 func (s Cases) Earlier(ctx context.Context, warrant [32]byte) (c disclose.Case, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
@@ -316,7 +321,8 @@ func lockEarlier(ctx context.Context, tx pgx.Tx, warrant [32]byte) (have []discl
 // refusedFiling is one that gets a leaf, once for each code.
 type refusedFiling struct {
 	warrant []byte
-	leaf    proof.Leaf
+	code    string
+	leaf    translog.Entry
 }
 
 // Refuse implements [disclose.Cases].
@@ -324,8 +330,12 @@ func (s Cases) Refuse(ctx context.Context, authority, warrantID string, leaf pro
 	if err := ctx.Err(); err != nil {
 		return refused(ctx, err)
 	}
+	entry, err := translog.Prepare(leaf)
+	if err != nil {
+		return err
+	}
 	warrant := sha256.Sum256([]byte(authority + "\x00" + warrantID)) // neither holds a zero byte
-	_, err := s.refusals.Do(context.WithoutCancel(ctx), refusedFiling{warrant[:], leaf})
+	_, err = s.refusals.Do(context.WithoutCancel(ctx), refusedFiling{warrant[:], leaf.Code, entry})
 	if errors.Is(err, context.DeadlineExceeded) && refusal.Of(err) == nil { // those before it hang
 		return ErrUnknown.Because(&serverError{unknown: true, cause: err})
 	}
@@ -333,71 +343,69 @@ func (s Cases) Refuse(ctx context.Context, authority, warrantID string, leaf pro
 }
 
 // refuseTogether stores those that come while others are stored in one transaction: anybody
-// can make a refusal, and one alone would cost the log a COMMIT. If the server refuses them,
-// it does not say whose was the reason: then each goes alone.
+// can make a refusal, and one alone would cost the log a COMMIT.
 func (s Cases) refuseTogether(ctx context.Context, filings []refusedFiling) ([]coalesce.Result[struct{}], error) {
-	results := make([]coalesce.Result[struct{}], len(filings))
-	err := s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		clear(results)
-		return appendRefusals(ctx, tx, filings, results)
-	})
-	var f *serverError
-	if err == nil || len(filings) == 1 || !errors.As(err, &f) || f.state == "" {
+	return inHalves(ctx, s.db.commit, filings, func(ctx context.Context, filings []refusedFiling) ([]coalesce.Result[struct{}], error) {
+		results := make([]coalesce.Result[struct{}], len(filings))
+		err := s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+			clear(results)
+			return appendRefusals(ctx, tx, filings, results)
+		})
 		return results, err
-	}
-	for i := range filings {
-		_, results[i].Err = s.refuseTogether(ctx, filings[i:i+1])
-	}
-	return results, nil
+	}), nil
 }
 
 // appendRefusals appends a leaf for each filing that has none. One whose leaf does not fit
 // changes nothing for the others.
 func appendRefusals(ctx context.Context, tx pgx.Tx, filings []refusedFiling, results []coalesce.Result[struct{}]) error {
-	log := newLogTx(tx)
-	if _, err := log.LockSize(ctx); err != nil {
-		return err
-	}
-	log.waits = true
+	log, b := newLogTx(tx), &pgx.Batch{}
+	log.lock(b)
 	warrants, codes := make([][]byte, len(filings)), make([]string, len(filings))
 	for i, r := range filings {
-		warrants[i], codes[i] = r.warrant, r.leaf.Code
+		warrants[i], codes[i] = r.warrant, r.code
 	}
-	logged := make(map[string]bool)
-	b := &pgx.Batch{}
-	b.Queue(`SELECT r.warrant, r.code FROM refusals r JOIN unnest($1::bytea[], $2::text[]) f (warrant, code) USING (warrant, code)`, warrants, codes).Query(func(rows pgx.Rows) error {
+	place := make(map[string]int) // among those that have no leaf, from 1; -1: it has one
+	// OFFSET 0: row by row, by the index; a plan of when the table was empty would read all of it.
+	b.Queue(`SELECT f.warrant, f.code FROM unnest($1::bytea[], $2::text[]) f (warrant, code),
+		LATERAL (SELECT FROM refusals r WHERE r.warrant = f.warrant AND r.code = f.code OFFSET 0) r`, warrants, codes).Query(func(rows pgx.Rows) error {
 		var warrant []byte
 		var code string
-		_, err := pgx.ForEachRow(rows, []any{&warrant, &code}, func() error { logged[string(warrant)+code] = true; return nil })
+		_, err := pgx.ForEachRow(rows, []any{&warrant, &code}, func() error { place[string(warrant)+code] = -1; return nil })
 		return err
 	})
-	log.readAhead(b)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return refused(ctx, err)
 	}
+	var fresh []int
+	var entries []translog.Entry
+	for i, r := range filings {
+		if key := string(r.warrant) + r.code; place[key] == 0 {
+			fresh, entries = append(fresh, i), append(entries, r.leaf)
+			place[key] = len(fresh)
+		}
+	}
+	log.pending = &pgx.Batch{}
+	placed, err := translog.SequenceAll(ctx, log, entries)
+	if err != nil {
+		return err
+	}
+	for i, r := range filings { // what comes twice has one leaf, or none
+		if n := place[string(r.warrant)+r.code]; n > 0 {
+			results[i].Err = placed[n-1].Err
+		}
+	}
 	warrants, codes = warrants[:0], codes[:0]
 	var indices []int64
-	for i, r := range filings {
-		if logged[string(r.warrant)+r.leaf.Code] {
-			continue
+	for n, p := range placed {
+		if r := filings[fresh[n]]; p.Err == nil {
+			warrants, codes, indices = append(warrants, r.warrant), append(codes, r.code), append(indices, p.Index)
 		}
-		index, err := translog.Sequence(ctx, log, r.leaf)
-		if errors.Is(err, translog.ErrStore) {
-			return err
-		}
-		if results[i].Err = err; err != nil {
-			continue
-		}
-		logged[string(r.warrant)+r.leaf.Code] = true
-		warrants, codes, indices = append(warrants, r.warrant), append(codes, r.leaf.Code), append(indices, index)
 	}
 	if len(indices) == 0 {
 		return nil
 	}
-	b = &pgx.Batch{}
-	log.queue(b)
-	b.Queue(`INSERT INTO refusals (warrant, code, leaf) SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[])`, warrants, codes, indices)
-	return refused(ctx, tx.SendBatch(ctx, b).Close())
+	log.pending.Queue(`INSERT INTO refusals (warrant, code, leaf) SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[])`, warrants, codes, indices)
+	return refused(ctx, tx.SendBatch(ctx, log.pending).Close())
 }
 
 // Case implements [disclose.Cases].

@@ -30,14 +30,29 @@ func (s *Issuing) Claims(ctx context.Context, p issue.Person) (sealed []byte, er
 	return sealed, err
 }
 
-// TakeClaims implements [issue.Store].
-func (s *Issuing) TakeClaims(ctx context.Context, p issue.Person, t issue.Taken) (done bool, err error) {
-	err = s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+// errNotTaken undoes what is noted of claims that were not taken.
+var errNotTaken = errors.New("other claims are stored")
+
+// TakeClaims implements [issue.Store]. What counts is last: many people share those rows.
+func (s *Issuing) TakeClaims(ctx context.Context, p issue.Person, t issue.Taken) (bool, error) {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		if t.Noting.Kind != "" {
+			if err := s.noteChange(ctx, tx, p, t.Noting); err != nil {
+				return err
+			}
+		}
+		var done bool
 		err := tx.QueryRow(ctx, `SELECT take_claims($1, $2, $3, $4, $5, $6, $7)`,
 			s.rows.claimsPlace(p), t.Was, t.Now, t.Until.UTC(), t.Up, t.Down, p.Label).Scan(&done)
+		if err == nil && !done {
+			return errNotTaken
+		}
 		return refused(ctx, err)
 	})
-	return done && err == nil, err
+	if errors.Is(err, errNotTaken) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Sharing implements [issue.Store]. At a glance: one person more or less after a failover

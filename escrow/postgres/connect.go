@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -72,6 +73,25 @@ func atStart(err error) error {
 	return err
 }
 
+// why is err of opening with what the system says of the connection, without an address,
+// which is not kept in service (FOUND L1).
+func why(ctx context.Context, dsn string, o Options, err error) error {
+	if o.Dial != nil || !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	_, c, cause := connectOnce(ctx, dsn)
+	var system syscall.Errno
+	if errors.As(cause, &system) {
+		return ErrUnavailable.Because(system)
+	}
+	if c != nil {
+		c.Close(ctx) // it was to see whether it opens
+	}
+	return err
+}
+
 // Ready returns nil if the database answers, and takes writes, and a standby that it waits
 // for confirms them; else a refusal, within seconds.
 func (d *db) Ready(ctx context.Context) error {
@@ -80,7 +100,7 @@ func (d *db) Ready(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, standbyTime)
 	defer cancel()
-	if err := d.confirm(ctx); errors.Is(err, ErrUnavailable) { // who answered a moment ago waits for somebody
+	if err := d.confirm(ctx, ""); errors.Is(err, ErrUnavailable) { // who answered a moment ago waits for somebody
 		return ErrNoStandby.Because(err)
 	} else if err != nil {
 		return err

@@ -22,6 +22,7 @@ const contactBlock = 1024
 type hiddenContact struct {
 	Confirmed string    `json:"c,omitempty"`
 	Refused   bool      `json:"r,omitempty"`
+	Language  string    `json:"l,omitempty"`
 	Pending   string    `json:"p,omitempty"`
 	Code      string    `json:"k,omitempty"`
 	Until     time.Time `json:"u,omitzero"`
@@ -32,7 +33,7 @@ type hiddenContact struct {
 }
 
 func (k rowKey) lockContact(place []byte, c issue.Contact, nonce []byte) ([]byte, error) {
-	return k.lockJSON(place, hiddenContact{c.Confirmed.Reveal(), c.Refused, c.Pending.Reveal(), c.Code, c.Until, c.Wrong, c.Day, c.Sent, nonce}, contactBlock)
+	return k.lockJSON(place, hiddenContact{c.Confirmed.Reveal(), c.Refused, c.Language, c.Pending.Reveal(), c.Code, c.Until, c.Wrong, c.Day, c.Sent, nonce}, contactBlock)
 }
 
 // unlockContact returns what a row hides, and the mark that a duty has whose mail to this
@@ -44,7 +45,7 @@ func (s *Issuing) unlockContact(place, hidden []byte) (c issue.Contact, mark, no
 	if err != nil || json.Unmarshal(text, &h) != nil {
 		return c, nil, nil, ErrDamaged
 	}
-	c = issue.Contact{Confirmed: mail.Address(h.Confirmed), Refused: h.Refused, Pending: mail.Address(h.Pending), Code: h.Code,
+	c = issue.Contact{Confirmed: mail.Address(h.Confirmed), Refused: h.Refused, Language: h.Language, Pending: mail.Address(h.Pending), Code: h.Code,
 		Until: h.Until, Wrong: h.Wrong, Day: h.Day, Sent: h.Sent}
 	mark = s.rows.refusedMark(c.Confirmed, h.Nonce)
 	if was, ok := s.courts.refused.Load([16]byte(place)); ok && c.Confirmed != "" && bytes.Equal(was.([]byte), mark) {
@@ -84,8 +85,8 @@ func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue
 		var there, hidden, nonce []byte
 		have := issue.Contact{}
 		// At one place one after the other, also where no row is yet.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(('x' || encode(substr($1::bytea, 1, 8), 'hex'))::bit(64)::bigint)`, place); err != nil {
-			return refused(ctx, err)
+		if err := alone(ctx, tx, place); err != nil {
+			return err
 		}
 		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM erasures WHERE label = $2), (SELECT hidden FROM addresses WHERE place = $1)`, place, p.Label).Scan(&asked, &there)
 		if err != nil {
@@ -117,7 +118,12 @@ func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue
 		if err != nil {
 			return refused(ctx, err)
 		}
-		b, err := s.rows.mailsAbout(place, at, told)
+		if kind := now.ChangeOf(was); kind != "" && !asked {
+			if err := s.noteChange(ctx, tx, p, issue.Change{Day: at.UTC().Truncate(24 * time.Hour), Kind: kind}); err != nil {
+				return err
+			}
+		}
+		b, err := s.rows.mailsAbout(place, at, was.Language, told)
 		if err != nil {
 			return err
 		}
@@ -127,20 +133,37 @@ func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue
 	return done && err == nil, err
 }
 
-// mailsAbout are the mails that a change of the address at a place causes.
-func (k rowKey) mailsAbout(place []byte, at time.Time, told []issue.Told) (*pgx.Batch, error) {
+// Tell implements [issue.Store].
+func (s *Issuing) Tell(ctx context.Context, c issue.Contact, kind mail.Kind, at time.Time) error {
+	return s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		b, err := s.rows.mailsAbout(nil, at, c.Language, []issue.Told{{Kind: kind, To: c.Confirmed}})
+		if err != nil {
+			return err
+		}
+		return refused(ctx, tx.SendBatch(ctx, b).Close())
+	})
+}
+
+// mailsAbout are the mails that a change of the address at a place causes, to somebody who was
+// written to in a language.
+func (k rowKey) mailsAbout(place []byte, at time.Time, language string, told []issue.Told) (*pgx.Batch, error) {
 	b, since := &pgx.Batch{}, at.UTC().Truncate(time.Hour)
 	for _, t := range told {
 		id := randomID()
-		m := hiddenMail{To: t.To.Reveal()}
+		m, kind := hiddenMail{To: t.To.Reveal()}, t.Kind
+		if kind == mail.Recovery || kind == mail.Keys {
+			m.Kind, kind = kind, mail.Changed
+		}
 		if t.To == "" {
 			m.Places = [][]byte{place}
+		} else {
+			m.Language = language
 		}
 		hidden, err := k.lockMail(id, m)
 		if err != nil {
 			return nil, err
 		}
-		b.Queue(`INSERT INTO mails (id, kind, hidden, day, since, due) VALUES ($1, $2, $3, $4, $5, $5)`, id, string(t.Kind), hidden, since.Truncate(24*time.Hour), since)
+		b.Queue(`INSERT INTO mails (id, kind, hidden, day, since, due) VALUES ($1, $2, $3, $4, $5, $5)`, id, string(kind), hidden, since.Truncate(24*time.Hour), since)
 	}
 	return b, nil
 }

@@ -39,6 +39,7 @@ GRANT EXECUTE ON FUNCTION mix_some(text, text, integer, timestamptz, integer) TO
 GRANT SELECT (one, began), INSERT (began), UPDATE (began) ON passes TO penname_issuing;
 
 -- Sessions of people, and their ends.
+GRANT INSERT (place, hidden), SELECT (place, hidden), UPDATE (hidden), DELETE ON passkeys TO penname_issuing;
 GRANT SELECT (handle, hidden, expires), INSERT (handle, hidden, expires), DELETE ON sessions TO penname_issuing;
 
 -- Claims of people: they are sealed, and counted by the function alone.

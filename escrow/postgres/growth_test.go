@@ -331,7 +331,7 @@ func keyJobs(s *Issuing, d *Disclosing, k *Keeping, group int) map[string]func(c
 // distributed are the tables that grow with people, and the column by which Citus would spread
 // each. All others are of cases, rules and the log, and stay where the log is.
 var distributed = map[string]string{
-	"persons": "fingerprint", "records": "label", "erasures": "label", "pseudonyms": "handle", "handles": "place", "notes": "place", "addresses": "place",
+	"persons": "fingerprint", "records": "label", "erasures": "label", "pseudonyms": "handle", "handles": "place", "notes": "place", "addresses": "place", "passkeys": "place",
 	"sessions": "handle", "claims": "place", "claim_counts": "id", "claims_told": "place", "mails": "id",
 	"openid_rows": "id", "openid_used": "key", "openid_entries": "slot",
 }

@@ -43,13 +43,27 @@ func (s *Issuing) Reserve(ctx context.Context, platform string, name token.Pseud
 		}
 		mine := bytes.Equal(there[0], owner)
 		if err == nil && taken && mine {
-			err = s.confirm(ctx) // also what was found of the shorter ones
+			err = s.sure(ctx, platform, name, n)
 		}
 		if err != nil || mine {
 			return h, err
 		}
 	}
 	return "", ErrDamaged // with all its characters it is the pen name's alone
+}
+
+// sure reads once more, from a server whose standby holds it, that a handle of so many
+// characters is the pen name's, and the shorter ones are others'.
+func (s *Issuing) sure(ctx context.Context, platform string, name token.Pseudonym, n int) error {
+	var places [][]byte
+	for i := token.MinHandle; i <= n; i++ {
+		places = append(places, s.rows.handlePlace(platform, name.Handle(i)))
+	}
+	owners, err := s.ownersBy(ctx, s.read, places)
+	if err == nil && (len(owners) != len(places) || !bytes.Equal(owners[len(places)-1], s.rows.handleOwner(platform, name))) {
+		err = errMoved // it was on a server that is gone: whoever asks again has it made anew
+	}
+	return err
 }
 
 // Reserved implements [issue.Store].
@@ -84,7 +98,11 @@ func (s *Issuing) Reserved(ctx context.Context, names []issue.PenName) ([]token.
 // owners returns what rows say of who has them, by their place among places. At a glance,
 // as Assigned.
 func (s *Issuing) owners(ctx context.Context, places [][]byte) (owners map[int][]byte, err error) {
-	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	return s.ownersBy(ctx, s.glance, places)
+}
+
+func (s *Issuing) ownersBy(ctx context.Context, look func(context.Context, func(context.Context, *pgxpool.Conn) error) error, places [][]byte) (owners map[int][]byte, err error) {
+	err = look(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		owners = make(map[int][]byte)
 		rows, err := c.Query(ctx, `SELECT asked.n - 1, h.owner FROM unnest($1::bytea[]) WITH ORDINALITY asked (place, n) JOIN handles h USING (place)`, places)
 		if err != nil {

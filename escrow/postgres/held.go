@@ -119,6 +119,11 @@ func (s *Issuing) Admit(ctx context.Context, a issue.Admission) (done bool, err 
 		}
 		_, err = tx.Exec(ctx, `INSERT INTO records (label, first_half, second_half, sealed, day) VALUES ($1, $2, $3, $4, $5)`,
 			e.Person.Label, e.Record.FirstHalf, second, PackFields(e.Record.Fields), e.Day.UTC())
+		if err != nil {
+			return refused(ctx, err)
+		}
+		place, history := s.rows.lockHistory(e.Person.Label, newHistory(issue.Change{Day: e.Day, Kind: issue.ChangeEnrolled}))
+		_, err = tx.Exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3)`, place, history, never)
 		return refused(ctx, err)
 	})
 	if name := constraint(err); name == "records_key_version" || name == "records_key_group" {

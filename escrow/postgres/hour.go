@@ -33,7 +33,7 @@ const (
 // mixedTables are those whose rows are about people and pen names: the order of their rows,
 // and when they were made within a day, is nobody's business.
 var mixedTables = []string{"records", "persons", "pseudonyms", "handles", "notes", "erasures", "reviews", "sessions", "claims", "claim_counts", "claims_told",
-	"addresses", "mails", "notice_codes", "objections", "openid_rows", "openid_used", "openid_entries"}
+	"addresses", "passkeys", "mails", "notice_codes", "objections", "openid_rows", "openid_used", "openid_entries"}
 
 // Turn reports whether a pass is due, and that it is the caller's: of several processes one
 // does the work of an hour. A pass that began in the future was of a server whose clock was wrong.

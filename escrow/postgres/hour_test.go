@@ -335,6 +335,57 @@ func TestDeleteExpiredInBatches(t *testing.T) {
 	}
 }
 
+// A migration that is killed between two batches of rows that become fresh makes the rest of
+// their day fresh when it is run again: also where what is left was written by one transaction.
+func TestMigrationKilledWhileRowsBecomeFresh(t *testing.T) {
+	admin := emptyDatabase(t)
+	migrateTo(t, admin, 27)
+	const first, all, batch = 150, 450, 200
+	insert := func(from, to int) {
+		t.Helper()
+		sql(t, admin, fmt.Sprintf(`INSERT INTO penname.handles (place, owner, day) SELECT decode(lpad(to_hex(i), 32, '0'), 'hex'), substr(sha256('x'), 1, 16), '2026-11-21' FROM generate_series(%d, %d) i`, from, to))
+	}
+	insert(1, first)
+	insert(first+1, all)
+	// The second batch waits, and tries again, for as long as the test wants.
+	sql(t, admin, `CREATE FUNCTION second_waits() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+		  IF EXISTS (SELECT FROM penname.handles WHERE fresh IS NOT NULL) THEN PERFORM pg_advisory_xact_lock(29); END IF;
+		  RETURN NULL;
+		END';
+		CREATE TRIGGER second_waits BEFORE INSERT ON penname.handles FOR EACH STATEMENT EXECUTE FUNCTION second_waits()`)
+	holder := connect(t, admin)
+	if _, err := holder.Exec(t.Context(), `SELECT pg_advisory_lock(29)`); err != nil {
+		t.Fatal(err)
+	}
+	killed := make(chan error, 1)
+	go func() { killed <- Migrate(t.Context(), admin) }()
+	fresh := func() (n int) {
+		t.Helper()
+		if value[bool](t, admin, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'handles'::regclass AND attname = 'fresh')`) {
+			n = value[int](t, admin, `SELECT count(*) FROM handles WHERE fresh IS NOT NULL`)
+		}
+		return n
+	}
+	for n := 0; fresh() == 0; n++ {
+		if n == 3000 {
+			t.Fatal("no row became fresh")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	sql(t, admin, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '`+migrating+`' AND datname = current_database()`)
+	wantErr(t, "killed", <-killed, ErrMigrate)
+	if n := fresh(); n != batch {
+		t.Fatalf("%d rows were fresh when it was killed", n)
+	}
+	sql(t, admin, `DROP TRIGGER second_waits ON penname.handles; DROP FUNCTION second_waits`)
+	if err := Migrate(t.Context(), admin); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if n := fresh(); n != all {
+		t.Errorf("%d rows of %d are fresh", n, all)
+	}
+}
+
 // What the program before had not put into order yet is fresh after the migration, and what it
 // had is not; a grant that it ended is on the status lists.
 func TestMigrationKeepsNoOrder(t *testing.T) {

@@ -53,7 +53,7 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 		return p, false, err
 	}
 	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
-		_, err := s.insert(ctx, sameAgain, e)
+		_, err := s.insert(ctx, sameAgain, issue.ChangeSealed, e)
 		return err
 	})
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]coalesce.Result[bool], error) {
 	var n int64
 	err := s.settle(ctx, func(ctx context.Context, _ bool) (err error) {
-		n, err = s.insert(ctx, newPersons, es...)
+		n, err = s.insert(ctx, newPersons, issue.ChangeEnrolled, es...)
 		return err
 	})
 	results := make([]coalesce.Result[bool], len(es))
@@ -107,11 +107,12 @@ const (
 		WHERE persons.id = p.id AND EXISTS (SELECT FROM erasures WHERE erasures.label = persons.label)`
 )
 
-// insert stores persons and their records and returns how many it stored.
-func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolment) (int64, error) {
+// insert stores persons and their records, with what they are noted as, and returns how many
+// it stored.
+func (s *Issuing) insert(ctx context.Context, persons string, as issue.ChangeKind, es ...issue.Enrolment) (int64, error) {
 	// In one order everywhere, or two statements wait for each other.
 	es = slices.SortedFunc(slices.Values(es), func(a, b issue.Enrolment) int { return bytes.Compare(a.Fingerprint, b.Fingerprint) })
-	var ids, prints, likes, births, marks, digests, seconds, sealed [][]byte
+	var ids, prints, likes, births, marks, digests, seconds, sealed, places, histories [][]byte
 	var labels, firsts []string
 	var days []time.Time
 	for _, e := range es {
@@ -123,14 +124,17 @@ func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolm
 		}
 		firsts, seconds, sealed = append(firsts, e.Record.FirstHalf), append(seconds, second), append(sealed, PackFields(e.Record.Fields))
 		days = append(days, e.Day.UTC())
+		place, history := s.rows.lockHistory(e.Person.Label, newHistory(issue.Change{Day: e.Day, Kind: as}))
+		places, histories = append(places, place), append(histories, history)
 	}
 	n, err := s.exec(ctx, `
-		WITH e AS (SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::bytea[], $10::bytea[], $11::date[])
-		  e (label, id, digest, fingerprint, likeness, birth, marks, first_half, second_half, sealed, day)),
-		person AS (`+persons+` RETURNING persons.label)
+		WITH e AS (SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::bytea[], $10::bytea[], $11::date[], $12::bytea[], $13::bytea[])
+		  e (label, id, digest, fingerprint, likeness, birth, marks, first_half, second_half, sealed, day, place, history)),
+		person AS (`+persons+` RETURNING persons.label),
+		noted AS (INSERT INTO sessions (handle, hidden, expires) SELECT place, history, $14 FROM e WHERE label IN (SELECT label FROM person))
 		INSERT INTO records (label, first_half, second_half, sealed, day)
 		SELECT label, first_half, second_half, sealed, day FROM e WHERE label IN (SELECT label FROM person)`,
-		labels, ids, digests, prints, likes, births, marks, firsts, seconds, sealed, days)
+		labels, ids, digests, prints, likes, births, marks, firsts, seconds, sealed, days, places, histories, never)
 	if name := constraint(err); name == "records_key_version" || name == "records_key_group" {
 		err = issue.ErrOlderKey.Because(err)
 	}
@@ -139,17 +143,23 @@ func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolm
 
 // Ask implements [issue.Store].
 func (s *Issuing) Ask(ctx context.Context, r issue.Receipt) (issue.Receipt, error) {
-	err := s.settle(ctx, func(ctx context.Context, _ bool) error {
-		n, err := s.exec(ctx, `INSERT INTO erasures (label, salt, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, r.Label, r.Salt[:], r.Day.UTC())
-		if err != nil || n == 1 {
+	place := s.rows.historyPlace(r.Label)
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		if err := alone(ctx, tx, place); err != nil {
 			return err
 		}
-		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-			var salt []byte
-			err := c.QueryRow(ctx, `SELECT salt, day FROM erasures WHERE label = $1`, r.Label).Scan(&salt, &r.Day)
-			copy(r.Salt[:], salt)
-			return err
-		})
+		tag, err := tx.Exec(ctx, `INSERT INTO erasures (label, salt, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, r.Label, r.Salt[:], r.Day.UTC())
+		if err != nil {
+			return refused(ctx, err)
+		}
+		if tag.RowsAffected() == 1 {
+			_, err = tx.Exec(ctx, `DELETE FROM sessions WHERE handle = $1`, place)
+			return refused(ctx, err)
+		}
+		var salt []byte
+		err = tx.QueryRow(ctx, `SELECT salt, day FROM erasures WHERE label = $1`, r.Label).Scan(&salt, &r.Day)
+		copy(r.Salt[:], salt)
+		return refused(ctx, err)
 	})
 	return r, err
 }
@@ -177,6 +187,20 @@ func (s *Issuing) Person(ctx context.Context, fingerprint, birth []byte) (issue.
 	return found[0].Person, nil
 }
 
+// PersonOf implements [issue.Store].
+func (s *Issuing) PersonOf(ctx context.Context, id [16]byte) (p issue.Person, err error) {
+	var digest []byte
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT label, digest FROM persons WHERE id = $1`, id[:]).Scan(&p.Label, &digest)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return issue.Person{}, issue.ErrPersonUnknown
+	}
+	p.ID = id
+	copy(p.Digest[:], digest)
+	return p, err
+}
+
 // stored is a row of persons, as far as this side reads it.
 type stored struct {
 	issue.Person
@@ -187,8 +211,9 @@ type stored struct {
 func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]coalesce.Result[*stored], error) {
 	ctx, cancel := s.detached(ctx)
 	defer cancel()
-	found := make(map[string]*stored)
-	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error { // confirmed below, unless there is nothing
+	var found map[string]*stored
+	err := s.readIf(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		found = make(map[string]*stored) // the connection may have been lost
 		rows, err := c.Query(ctx, `SELECT fingerprint, id, label, digest, birth FROM persons WHERE fingerprint = ANY ($1::bytea[])`, fingerprints)
 		if err != nil {
 			return err
@@ -199,10 +224,7 @@ func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]coalesce
 			return nil
 		})
 		return err
-	})
-	if err == nil && len(found) > 0 {
-		err = s.confirm(ctx)
-	}
+	}, func() bool { return len(found) > 0 })
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math/bits"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,58 +28,52 @@ type logTx struct {
 	size    int64
 	leaves  map[int64][]byte
 	hashes  map[int64]tlog.Hash
-	waits   bool // Insert stores nothing, and leaves it to queue
-	pending logRows
-}
-
-// logRows are the rows of several leaves, in columns.
-type logRows struct {
-	indices, ids   []int64
-	leaves, hashes [][]byte
+	pending *pgx.Batch // set: Insert stores nothing, and leaves it to this
 }
 
 func newLogTx(tx pgx.Tx) *logTx {
 	return &logTx{tx: tx, leaves: make(map[int64][]byte), hashes: make(map[int64]tlog.Hash)}
 }
 
-// readAhead has b read the hashes of the complete trees that make up the log: all that any
-// append needs.
-func (t *logTx) readAhead(b *pgx.Batch) {
-	var ids []int64
-	for level := range bits.Len64(uint64(t.size)) {
-		if t.size>>level&1 == 1 {
-			ids = append(ids, tlog.StoredHashIndex(level, t.size>>level-1))
-		}
-	}
-	b.Queue(`SELECT id, hash FROM log_hashes WHERE id = ANY ($1::bigint[])`, ids).Query(func(rows pgx.Rows) error {
-		var id int64
-		var raw []byte
-		_, err := pgx.ForEachRow(rows, []any{&id, &raw}, func() error { t.hashes[id] = tlog.Hash(raw); return nil })
-		return err
-	})
-}
-
-// LockSize implements [translog.Tx]. The lock is a row that nobody changes, so
-// it leaves no dead rows; the size is a second statement, because the first
-// one's snapshot is older than the lock.
+// LockSize implements [translog.Tx].
 func (t *logTx) LockSize(ctx context.Context) (int64, error) {
 	if t.locked {
 		return t.size, nil
 	}
-	var last []byte
 	b := &pgx.Batch{}
-	b.Queue(`SELECT one FROM log_lock FOR UPDATE`)
-	b.Queue(`SELECT index + 1, leaf FROM log_leaves ORDER BY index DESC LIMIT 1`).QueryRow(func(row pgx.Row) error {
-		if err := row.Scan(&t.size, &last); !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		return nil
-	})
+	t.lock(b)
 	if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
 		return 0, refused(ctx, err)
 	}
-	t.locked, t.leaves[t.size-1] = true, last
 	return t.size, nil
+}
+
+// lock has b take the lock. It is a row that nobody changes, so it leaves no dead rows; the
+// size is a second statement, because the first one's snapshot is older than the lock. With
+// the size come the last leaf and the hashes of translog.Edge: all that any append needs.
+// Their ids are computed as tlog.StoredHashIndex does.
+func (t *logTx) lock(b *pgx.Batch) {
+	b.Queue(`SELECT one FROM log_lock FOR UPDATE`)
+	b.Queue(`
+		SELECT l.index + 1, l.leaf, ARRAY(
+		  SELECT (SELECT hash FROM log_hashes WHERE id = 2 * n - bit_count(n::bit(64)) + level) -- one by one, whatever the server knows of the table
+		  FROM generate_series(62, 0, -1) level, LATERAL (SELECT ((l.index + 1 >> level) << level) - 1) last (n)
+		  WHERE (l.index + 1 >> level) & 1 = 1 ORDER BY level DESC)
+		FROM log_leaves l ORDER BY l.index DESC LIMIT 1`).QueryRow(func(row pgx.Row) error {
+		var last []byte
+		var edge [][]byte
+		err := row.Scan(&t.size, &last, &edge)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		t.locked, t.leaves[t.size-1] = true, last
+		for i, id := range translog.Edge(t.size) {
+			if len(edge[i]) == tlog.HashSize { // else it is missing, which reading it finds
+				t.hashes[id] = tlog.Hash(edge[i])
+			}
+		}
+		return nil
+	})
 }
 
 const sizeSQL = `SELECT coalesce(max(index) + 1, 0) FROM log_leaves`
@@ -127,36 +120,33 @@ func (t *logTx) ReadHashes(ctx context.Context, ids []int64) ([]tlog.Hash, error
 }
 
 // Insert implements [translog.Tx].
-func (t *logTx) Insert(ctx context.Context, index int64, leaf []byte, ids []int64, hashes []tlog.Hash) error {
-	if len(ids) != len(hashes) {
-		return translog.ErrStore.Because(errors.New("as many ids as hashes"))
+func (t *logTx) Insert(ctx context.Context, index int64, leaves [][]byte, hashes []tlog.Hash) error {
+	if index < 0 {
+		return translog.ErrStore.Because(errors.New("index"))
 	}
-	leaf = bytes.Clone(leaf)
-	p := &t.pending
-	p.indices, p.leaves, p.ids = append(p.indices, index), append(p.leaves, leaf), append(p.ids, ids...)
+	b := t.pending
+	if b == nil {
+		b = &pgx.Batch{}
+	}
+	first, stored := tlog.StoredHashIndex(0, index), make([][]byte, len(hashes))
 	for i := range hashes {
-		p.hashes = append(p.hashes, hashes[i][:])
+		stored[i] = hashes[i][:]
 	}
-	if !t.waits {
-		b := &pgx.Batch{}
-		t.queue(b)
+	b.Queue(`INSERT INTO log_leaves (index, leaf) SELECT $1::bigint + place - 1, leaf FROM unnest($2::bytea[]) WITH ORDINALITY l (leaf, place)`, index, leaves)
+	b.Queue(`INSERT INTO log_hashes (id, hash) SELECT $1::bigint + place - 1, hash FROM unnest($2::bytea[]) WITH ORDINALITY h (hash, place)`, first, stored)
+	if t.pending == nil {
 		if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
 			return refused(ctx, err)
 		}
 	}
-	t.size, t.leaves[index] = index+1, leaf
-	for i, id := range ids {
-		t.hashes[id] = hashes[i]
+	for i, leaf := range leaves {
+		t.leaves[index+int64(i)] = bytes.Clone(leaf)
 	}
+	for i, h := range hashes {
+		t.hashes[first+int64(i)] = h
+	}
+	t.size = index + int64(len(leaves))
 	return nil
-}
-
-// queue has b store what Insert took.
-func (t *logTx) queue(b *pgx.Batch) {
-	p := t.pending
-	t.pending = logRows{}
-	b.Queue(`INSERT INTO log_leaves (index, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[])`, p.indices, p.leaves)
-	b.Queue(`INSERT INTO log_hashes (id, hash) SELECT * FROM unnest($1::bigint[], $2::bytea[])`, p.ids, p.hashes)
 }
 
 func readHashes(ctx context.Context, q querier, ids []int64) ([]tlog.Hash, error) {
@@ -182,7 +172,7 @@ func readHashes(ctx context.Context, q querier, ids []int64) ([]tlog.Hash, error
 // cosigns or is shown what a failover would take back; leaves and hashes are asked
 // for below one of them, and need no standby of their own.
 func (s Log) Size(ctx context.Context) (size int64, err error) {
-	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error { return c.QueryRow(ctx, sizeSQL).Scan(&size) })
+	err = s.db.read(atOnce(ctx), func(ctx context.Context, c *pgxpool.Conn) error { return c.QueryRow(ctx, sizeSQL).Scan(&size) })
 	return size, err
 }
 
@@ -245,7 +235,7 @@ func (s Log) SaveCheckpoint(ctx context.Context, size int64, signed []byte) erro
 
 // Checkpoint implements [translog.Store].
 func (s Log) Checkpoint(ctx context.Context) (size int64, signed []byte, err error) {
-	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+	err = s.db.read(atOnce(ctx), func(ctx context.Context, c *pgxpool.Conn) (err error) {
 		size, signed, err = lastCheckpoint(ctx, c)
 		return err
 	})

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -25,13 +26,15 @@ const mailRecords = 6
 // hiddenMail is what a row of the outbox hides: where the address is, and of a duty of a case
 // what becomes of it.
 type hiddenMail struct {
-	Places  [][]byte     `json:"p,omitempty"` // of the address, one for each record of the person
-	To      string       `json:"t,omitempty"` // where it is not stored any more
-	Tries   int          `json:"n,omitempty"`
-	Due     int64        `json:"d,omitempty"` // when it is tried again, in microseconds of Unix
-	Outcome mail.Outcome `json:"o,omitempty"`
-	Ended   int64        `json:"e,omitempty"` // to the minute, in seconds of Unix
-	Refused []byte       `json:"r,omitempty"` // which address (refusedMark)
+	Places   [][]byte     `json:"p,omitempty"` // of the address, one for each record of the person
+	To       string       `json:"t,omitempty"` // where it is not stored any more
+	Language string       `json:"l,omitempty"` // likewise
+	Kind     mail.Kind    `json:"k,omitempty"` // where the row must not say it: it says changed
+	Tries    int          `json:"n,omitempty"`
+	Due      int64        `json:"d,omitempty"` // when it is tried again, in microseconds of Unix
+	Outcome  mail.Outcome `json:"o,omitempty"`
+	Ended    int64        `json:"e,omitempty"` // to the minute, in seconds of Unix
+	Refused  []byte       `json:"r,omitempty"` // which address (refusedMark)
 }
 
 // addressPlace is the row of the address of a record's person.
@@ -210,7 +213,7 @@ func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Lett
 	if err != nil || !ok || l.Damaged {
 		return l, ok && err == nil, err
 	}
-	l.To = mail.Address(m.To)
+	l.To, l.Language, l.Kind = mail.Address(m.To), m.Language, cmp.Or(m.Kind, l.Kind)
 	for _, place := range m.Places {
 		c, mark, err := s.contactAt(ctx, place)
 		if errors.Is(err, ErrDamaged) {
@@ -220,7 +223,7 @@ func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Lett
 		if err != nil {
 			return l, false, err // it is due again when it is held no more
 		}
-		if l.To, l.Code, l.Mark = c.Confirmed, c.Code, mark; l.Kind == mail.Confirm {
+		if l.To, l.Language, l.Code, l.Mark = c.Confirmed, c.Language, c.Code, mark; l.Kind == mail.Confirm {
 			l.To = c.Pending
 		}
 		if l.To != "" {

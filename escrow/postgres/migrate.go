@@ -61,8 +61,8 @@ func Migrate(ctx context.Context, adminDSN string) error { return new(Migration)
 // or moves rows holds no lock that a request waits for, and takes what time it takes.
 //
 // adminDSN names a superuser, or an owner of the database for whom a superuser
-// applied roles.sql. A database that a newer program migrated is
-// [ErrSchemaNewer]; one that cannot be reached says so; everything else is
+// applied roles.sql. A database that a newer program migrated stays as it is, and is
+// [ErrSchemaNewer] if this program may not run on it; one that cannot be reached says so; everything else is
 // [ErrMigrateWaited] or [ErrMigrate].
 func (m *Migration) Run(ctx context.Context, adminDSN string) error {
 	if m.build == nil {
@@ -93,22 +93,28 @@ type run struct {
 
 // begin connects, and reads which schema there is.
 func (m *Migration) begin(ctx context.Context, adminDSN string) (*run, error) {
-	cfg, err := pgx.ParseConfig(adminDSN)
-	if err != nil || adminDSN == "" {
-		return nil, badAddress(err)
+	cfg, admin, err := connectOnce(ctx, adminDSN)
+	return &run{Migration: m, cfg: cfg, admin: admin}, err
+}
+
+// connectOnce is for who waits for no lock for long, and takes no place of a service's.
+func connectOnce(ctx context.Context, dsn string) (*pgx.ConnConfig, *pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil || dsn == "" {
+		return nil, nil, badAddress(err)
 	}
 	if !private(cfg) {
-		return nil, ErrTLS
+		return nil, nil, ErrTLS
 	}
 	cfg.RuntimeParams["lock_timeout"] = inMilliseconds(lockAtMost)
 	cfg.RuntimeParams["application_name"] = migrating
-	admin, err := pgx.ConnectConfig(ctx, cfg)
+	c, err := pgx.ConnectConfig(ctx, cfg)
 	if cause := causeOfConnect(err); cause != nil {
-		return nil, cause
+		return nil, nil, cause
 	} else if err != nil {
-		return nil, ErrUnavailable.Because(err)
+		return nil, nil, ErrUnavailable.Because(err)
 	}
-	return &run{Migration: m, cfg: cfg, admin: admin}, nil
+	return cfg, c, nil
 }
 
 func inMilliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
@@ -129,8 +135,8 @@ func (r *run) alone(ctx context.Context) error {
 
 func (r *run) run(ctx context.Context) error {
 	steps, err := r.pending(ctx)
-	if err != nil {
-		return err
+	if mine, verr := r.build.version(); err != nil || verr != nil || r.From > mine { // the grants, too, are the later program's
+		return errors.Join(err, verr)
 	}
 	before, err := r.logins(ctx)
 	if err != nil {
@@ -244,8 +250,9 @@ func (r *run) pending(ctx context.Context) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.To, err = r.build.version(); err == nil && r.From > r.To {
-		err = ErrSchemaNewer.Because(fmt.Errorf("the schema is version %d, this program's is %d", r.From, r.To))
+	if r.To, err = r.build.version(); err == nil && r.From > r.To { // a later program's, on which this one may run or not
+		_, err = changesSince(ctx, r.admin, r.To)
+		r.To = r.From
 	}
 	return steps, err
 }

@@ -60,18 +60,28 @@ func (s *Issuing) Noted(ctx context.Context, names ...token.Pseudonym) (noted []
 	places := s.rows.notePlaces(names)
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		noted = make([]map[issue.NoteKind][]byte, len(names))
-		rows, err := c.Query(ctx, `SELECT asked.n - 1, note.hidden FROM unnest($1::bytea[]) WITH ORDINALITY asked (place, n) JOIN notes note USING (place)`, places)
+		return s.eachNote(ctx, c, places, func(at int, text []byte) error {
+			addNote(noted, at, text)
+			return nil
+		})
+	})
+	return noted, err
+}
+
+// eachNote calls with what each row that is there says, and which of the places it is at.
+func (s *Issuing) eachNote(ctx context.Context, c *pgxpool.Conn, places [][]byte, each func(at int, text []byte) error) error {
+	rows, err := c.Query(ctx, `SELECT asked.n - 1, note.hidden FROM unnest($1::bytea[]) WITH ORDINALITY asked (place, n) JOIN notes note USING (place)`, places)
+	if err != nil {
+		return err
+	}
+	var at int
+	var hidden []byte
+	_, err = pgx.ForEachRow(rows, []any{&at, &hidden}, func() error {
+		text, err := s.rows.unlock(places[at], hidden)
 		if err != nil {
 			return err
 		}
-		var at int
-		var hidden []byte
-		_, err = pgx.ForEachRow(rows, []any{&at, &hidden}, func() error {
-			text, err := s.rows.unlock(places[at], hidden)
-			addNote(noted, at, text)
-			return err
-		})
-		return err
+		return each(at, text)
 	})
-	return noted, err
+	return err
 }

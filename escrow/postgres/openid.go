@@ -99,6 +99,44 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 		SELECT e.slot, e.place, r.id, e.expires FROM r, unnest(`+asked+`, `+w.arg(places)+`::bytea[], `+w.arg(expires)+`::timestamptz[]) e (slot, place, expires)`, w)
 }
 
+// Claim implements [openid.Store]. Rows are locked in one order, and written only if each is
+// as it was read. No two get the same writer, as in EndAll.
+func (s *Issuing) Claim(ctx context.Context, rows []openid.Row) error {
+	var ids, bodies, writers [][]byte
+	var versions []int64
+	for _, row := range rows {
+		id := s.rowID(openid.KindLogout, row.ID)
+		body, err := s.lockBody(id, held{Holder: row.Holder, Body: row.Body, Tell: row.Tell})
+		if err != nil {
+			return err
+		}
+		ids, bodies, writers, versions = append(ids, id), append(bodies, body), append(writers, nonce()), append(versions, row.Version)
+	}
+	return s.settle(ctx, func(ctx context.Context, doubt bool) error {
+		n, err := s.exec(ctx, `
+			WITH asked AS (SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[]) a (id, version, body, writer)),
+			locked AS (
+			  SELECT r.id FROM openid_rows r JOIN asked a ON r.id = a.id AND r.version = a.version
+			  WHERE r.kind = 'logout' AND NOT r.ended ORDER BY r.id FOR UPDATE OF r)
+			UPDATE openid_rows r SET version = r.version + 1, body = a.body, writer = a.writer
+			FROM asked a WHERE r.kind = 'logout' AND r.id = a.id AND (SELECT count(*) FROM locked) = cardinality($1::bytea[])`,
+			ids, versions, bodies, writers)
+		if err != nil || n > 0 {
+			return err
+		}
+		won := false
+		if doubt { // the first of them tells: all were written, or none
+			err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+				return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM openid_rows WHERE kind = 'logout' AND id = $1 AND writer = $2)`, ids[0], writers[0]).Scan(&won)
+			})
+		}
+		if err == nil && !won {
+			err = openid.ErrStale
+		}
+		return err
+	})
+}
+
 // Answer implements [openid.Store].
 func (s *Issuing) Answer(ctx context.Context, session, grant openid.Row) error {
 	w, err := s.write(session)

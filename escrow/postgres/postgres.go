@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -117,6 +118,8 @@ type Options struct {
 	Commit     time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
 	ChecksOnly bool          // store nothing, read no row key: what needs it does not work
 
+	Tracer pgx.QueryTracer // is told of each statement; nil: nobody is
+
 	// Dial replaces the network, for tests of what a broken one does.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -133,12 +136,16 @@ const (
 	idleTimeout = "30s"
 )
 
+// readRest bounds the rest between what sign-ins ask: a statement costs the server as much as
+// ten of its rows, and two thirds of a sign-in are such statements.
+const readRest = 5 * time.Millisecond
+
 // db is a pool that passed the checks at the start.
 type db struct {
 	pool         *pgxpool.Pool
-	wait, commit time.Duration // Options
-	lengthy      time.Duration // Commit, of what no request waits for
-	barriers     *coalesce.Group[struct{}, struct{}]
+	wait, commit time.Duration                     // Options
+	lengthy      time.Duration                     // Commit, of what no request waits for
+	barriers     *coalesce.Group[string, struct{}] // by server
 
 	build  *build
 	looked *atomic.Pointer[time.Time] // when the schema was the right one
@@ -188,6 +195,7 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		s.Close()
 		return nil, err
 	}
+	s.enrolments.Alone, s.lookups.Alone, s.standings.Rest, s.gets.Rest = true, true, readRest, readRest
 	s.enrolments.Send, s.lookups.Send, s.standings.Send = s.enrolTogether, s.lookUp, s.stand
 	s.lookups.Most, s.standings.Most, s.gets.Most, s.writes.Most = s.commit, s.commit, s.commit, s.commit
 	s.gets.Send, s.writes.Send = s.getTogether, s.writeTogether
@@ -227,6 +235,9 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 		"search_path": schema, "application_name": role, "timezone": "UTC",
 		"lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
 		"jit": "off", // it compiles for a second what takes a millisecond, once a table is large
+		// The server takes tables of which it knows nothing yet for a few pages, and reads those from
+		// end to end if a page by an index costs four times as much, as on a turning disk.
+		"random_page_cost": "1.1",
 	} {
 		c.RuntimeParams[name] = value
 	}
@@ -237,12 +248,15 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 		cfg.MaxConns = 16
 	}
 	c.Tracer = patience(cmp.Or(o.Answer, answerTime))
+	if o.Tracer != nil {
+		c.Tracer = multitracer.New(c.Tracer, o.Tracer)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return db{}, ErrDSN
 	}
 	d := db{pool: pool, wait: cmp.Or(o.Wait, startTime), commit: cmp.Or(o.Commit, answerTime), lengthy: cmp.Or(o.Commit, jobTime),
-		barriers: &coalesce.Group[struct{}, struct{}]{}, build: own, looked: &atomic.Pointer[time.Time]{}}
+		barriers: &coalesce.Group[string, struct{}]{}, build: own, looked: &atomic.Pointer[time.Time]{}}
 	d.barriers.Send, d.barriers.Most = d.emit, d.commit
 	began := time.Now()
 	if err = d.check(ctx, role); err == nil && o.ChecksOnly { // serving begins without a standby, and waits for it
@@ -250,7 +264,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	}
 	if err != nil {
 		pool.Close()
-		return db{}, err
+		return db{}, why(ctx, dsn, o, err)
 	}
 	d.wait = cmp.Or(o.Wait, answerTime)
 	d.looked.Store(&began)

@@ -151,7 +151,11 @@ func try(t testing.TB, dsn, statements string) error {
 // value reads one value as the administrator.
 func value[T any](t testing.TB, dsn, query string, args ...any) (v T) {
 	t.Helper()
-	c := connect(t, dsn)
+	c, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background()) // at once: a loop of these would use up the server's connections
 	if _, err := c.Exec(t.Context(), `SET search_path = penname`); err != nil {
 		t.Fatal(err)
 	}
@@ -393,7 +397,7 @@ func TestMigrationSaysWhatItDid(t *testing.T) {
 
 // toVersion20 takes from a database what later versions add.
 const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP TABLE key_groups, groups_waiting; DROP TRIGGER waits ON erasures; DROP TRIGGER ends ON rotations; DROP FUNCTION group_moves, erasure_waits, rotation_ends; DROP INDEX records_of_group; ALTER TABLE records DROP COLUMN key_group CASCADE; ALTER TABLE rotations DROP COLUMN key_group CASCADE, DROP COLUMN step; ALTER TABLE erasures DROP COLUMN key_group; ALTER TABLE snapshots DROP COLUMN key_group CASCADE, DROP COLUMN step;
-	DROP TABLE mails, addresses, side_by_side; DROP VIEW suspensions_in_force, notices_now, first_notices_now, objections_now, notices_of; DROP TABLE first_notices, notice_first, objections, notice_codes;
+	DROP TABLE mails, addresses, passkeys, side_by_side; DROP VIEW suspensions_in_force, notices_now, first_notices_now, objections_now, notices_of; DROP TABLE first_notices, notice_first, objections, notice_codes;
 	DROP TRIGGER persons_first ON cases; DROP FUNCTION tells_once, objection_moves, persons_first, store_objection, object_to, make_code, use_code;
 	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until, DROP COLUMN target, DROP COLUMN about; ALTER TABLE approvals DROP COLUMN votes;
 	ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf, DROP COLUMN answer_by;

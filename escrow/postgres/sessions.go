@@ -124,12 +124,13 @@ func (s *Issuing) numbered(ctx context.Context, place func(n int64) []byte, text
 	}
 }
 
-// eachNumbered calls do with each row that numbered stored on some days, in their order.
-func (s *Issuing) eachNumbered(ctx context.Context, days []time.Time, place func(day time.Time, n int64) []byte, do func(day time.Time, at, hidden []byte) error) error {
-	for first := int64(0); len(days) > 0; first += sessionsAtOnce {
+// eachNumbered calls do with each row that numbered stored on some days, in their order. It
+// looks for atOnce of a day, and for more where there are as many.
+func (s *Issuing) eachNumbered(ctx context.Context, atOnce int64, days []time.Time, place func(day time.Time, n int64) []byte, do func(day time.Time, at, hidden []byte) error) error {
+	for first := int64(0); len(days) > 0; first += atOnce {
 		var handles [][]byte
 		for _, day := range days {
-			for n := first; n < first+sessionsAtOnce; n++ {
+			for n := first; n < first+atOnce; n++ {
 				handles = append(handles, place(day, n))
 			}
 		}
@@ -143,11 +144,11 @@ func (s *Issuing) eachNumbered(ctx context.Context, days []time.Time, place func
 			if !ok {
 				continue
 			}
-			day := days[at/sessionsAtOnce]
+			day := days[int64(at)/atOnce]
 			if err := do(day, handle, hidden); err != nil {
 				return err
 			}
-			if at%sessionsAtOnce == sessionsAtOnce-1 {
+			if int64(at)%atOnce == atOnce-1 {
 				more = append(more, day)
 			}
 		}
@@ -170,7 +171,7 @@ func (s *Issuing) Withdraw(ctx context.Context, p issue.Person, platform string,
 
 // Withdrawn implements [issue.Store].
 func (s *Issuing) Withdrawn(ctx context.Context, p issue.Person, platform string, today time.Time) (last time.Time, err error) {
-	err = s.eachNumbered(ctx, []time.Time{today.AddDate(0, 0, -1), today}, func(day time.Time, n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) },
+	err = s.eachNumbered(ctx, sessionsAtOnce, []time.Time{today.AddDate(0, 0, -1), today}, func(day time.Time, n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) },
 		func(_ time.Time, handle, hidden []byte) error {
 			b, err := s.rows.unlock(handle, hidden)
 			if err != nil || len(b) != 8 {
@@ -187,7 +188,7 @@ func (s *Issuing) Withdrawn(ctx context.Context, p issue.Person, platform string
 // Sessions implements [issue.Store].
 func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time) (live []issue.Session, err error) {
 	var all []issue.Session
-	if err := s.eachNumbered(ctx, []time.Time{today.AddDate(0, 0, -1), today}, func(day time.Time, n int64) []byte { return s.rows.sessionPlace(p, day, n) },
+	if err := s.eachNumbered(ctx, sessionsAtOnce, []time.Time{today.AddDate(0, 0, -1), today}, func(day time.Time, n int64) []byte { return s.rows.sessionPlace(p, day, n) },
 		func(day time.Time, handle, hidden []byte) error {
 			one, err := s.rows.unlockSession(handle, hidden, day)
 			all = append(all, one)
@@ -231,11 +232,27 @@ func (s *Issuing) EndSession(ctx context.Context, session issue.Session) error {
 // never is when what is kept for good expires.
 var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// EndSessions implements [issue.Store]. The row is kept: generations are counted by it.
-func (s *Issuing) EndSessions(ctx context.Context, p issue.Person) error {
+// EndSessions implements [issue.Store]. The row is kept: generations are counted by it. Of
+// those who end one generation at once one notes the changes.
+func (s *Issuing) EndSessions(ctx context.Context, p issue.Person, noting ...issue.Change) error {
 	n, err := s.generation(ctx, p)
 	if err != nil {
 		return err
 	}
-	return s.note(ctx, s.rows.generationPlace(p, n), never)
+	at := s.rows.generationPlace(p, n)
+	if len(noting) == 0 {
+		return s.note(ctx, at, never)
+	}
+	return s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		tag, err := tx.Exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, at, s.rows.lock(at, nil, sessionBlock), never)
+		if err != nil || tag.RowsAffected() == 0 {
+			return refused(ctx, err)
+		}
+		for _, c := range noting {
+			if err := s.noteChange(ctx, tx, p, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -85,26 +85,46 @@ func (d *db) changes(ctx context.Context, q querier) (all []string, err error) {
 	if err != nil {
 		return nil, notMine(ErrSchemaOlder, err.Error())
 	}
-	rows, err := q.Query(ctx, `SELECT version_id, since, changes FROM goose_db_version
-		LEFT JOIN side_by_side ON version = version_id WHERE is_applied AND version_id >= $1 ORDER BY 1`, want)
+	return changesSince(ctx, q, want)
+}
+
+// MayRun returns nil if a program that was made for a schema may work with the database as it
+// is, [ErrSchemaOlder] if it has to be migrated first, and [ErrSchemaNewer] if it may not. It
+// is how a program judges another one, before that takes its place; one of a side's role is
+// enough.
+func MayRun(ctx context.Context, dsn string, schema int64) error {
+	_, c, err := connectOnce(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	_, err = changesSince(ctx, c, schema)
+	return err
+}
+
+// changesSince are what migrations after a schema say that they changed, or why a program of
+// that schema may not run.
+func changesSince(ctx context.Context, q querier, want int64) (all []string, err error) {
+	rows, err := q.Query(ctx, `SELECT version_id, since, changes FROM penname.goose_db_version
+		LEFT JOIN penname.side_by_side ON version = version_id WHERE is_applied AND version_id >= $1 ORDER BY 1`, want)
 	if err != nil {
 		return nil, schemaError(ctx, err)
 	}
 	var version int64
 	var since *int64
 	var changes []string
-	mine, newer := false, ""
+	there, newer := false, ""
 	_, err = pgx.ForEachRow(rows, []any{&version, &since, &changes}, func() error {
 		switch {
 		case version == want:
-			mine = true
+			there = true
 			return nil
 		case since == nil:
-			newer = fmt.Sprintf("schema %d does not say which programs may run on it, and this one is of schema %d", version, want)
+			newer = fmt.Sprintf("schema %d does not say which programs may run on it, so none of schema %d may", version, want)
 		case *since > want:
-			newer = fmt.Sprintf("schema %d is for programs of schema %d and later, and this one is of schema %d", version, *since, want)
+			newer = fmt.Sprintf("schema %d is for programs of schema %d and later, not of %d", version, *since, want)
 		case slices.ContainsFunc(changes, func(c string) bool { return !strings.HasPrefix(c, "+ ") && !strings.HasPrefix(c, "- ") }):
-			newer = fmt.Sprintf("schema %d says of its changes what this program, of schema %d, does not understand", version, want)
+			newer = fmt.Sprintf("schema %d says of its changes what programs of schema %d do not understand", version, want)
 		}
 		all = append(all, changes...)
 		return nil
@@ -112,7 +132,7 @@ func (d *db) changes(ctx context.Context, q querier) (all []string, err error) {
 	switch {
 	case err != nil:
 		return nil, schemaError(ctx, err)
-	case !mine:
+	case !there:
 		return nil, notMine(ErrSchemaOlder, fmt.Sprintf("version %d is not there", want))
 	case newer != "":
 		return nil, notMine(ErrSchemaNewer, newer)

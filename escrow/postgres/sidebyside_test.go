@@ -92,16 +92,23 @@ func TestNewerSchemaSaysWhoMayRunOnIt(t *testing.T) {
 			t.Errorf("%s: %v: %s", what, err, cause(err))
 		}
 	}
+	mayRun := func(schema int64) error { return MayRun(t.Context(), as(t, admin, role), schema) }
 	goesOn("its own schema")
+	wantErr(t, "a later program is about to come", mayRun(mine+1), ErrSchemaOlder)
 
 	says(mine+1, mine, "")
 	goesOn("a schema that says so")
+	if err := errors.Join(mayRun(mine), mayRun(mine+1)); err != nil {
+		t.Errorf("programs of before, and of that schema: %v", err)
+	}
+	wantErr(t, "a program of long before is about to come", mayRun(mine-1), ErrSchemaNewer)
 	says(mine+2, 0, "")
 	refused("one after it that says nothing", ErrSchemaNewer, fmt.Sprintf("schema %d does not say", mine+2))
+	wantErr(t, "the same of a program that is about to come", mayRun(mine), ErrSchemaNewer)
 	sql(t, admin, fmt.Sprintf(`INSERT INTO side_by_side VALUES (%d, %d)`, mine+2, mine+1))
 	refused("one for later programs", ErrSchemaNewer, fmt.Sprintf("is for programs of schema %d and later", mine+1))
 	sql(t, admin, fmt.Sprintf(`UPDATE side_by_side SET since = %d, changes = '{~ index x}' WHERE version = %d`, mine, mine+2))
-	refused("one that says it in other words", ErrSchemaNewer, "does not understand")
+	refused("one that says it in other words", ErrSchemaNewer, "do not understand")
 	sql(t, admin, fmt.Sprintf(`UPDATE side_by_side SET changes = '{+ index addresses_by_day}' WHERE version = %d`, mine+2))
 	refused("a guard of the newer schema is missing", ErrSchemaIncomplete, "index addresses_by_day")
 	sql(t, admin, fmt.Sprintf(`CREATE INDEX addresses_by_day ON addresses (day); DROP INDEX cases_of_authority; UPDATE side_by_side SET changes = '{}' WHERE version = %d`, mine+2))
@@ -122,11 +129,19 @@ func TestNewerSchemaSaysWhoMayRunOnIt(t *testing.T) {
 	says(mine+5, mine, "- penname_issuing pseudonyms.day UPDATE")
 	refused("one that a later migration takes away again", ErrRole, "too much: pseudonyms.day UPDATE")
 
+	// To migrate says the same of a schema as to run: nothing is to do where it may.
 	var m Migration
-	err = m.Run(t.Context(), admin)
-	wantErr(t, "an older program migrates", err, ErrSchemaNewer)
+	if err := m.Run(t.Context(), admin); err != nil || m.From != mine+5 || m.To != mine+5 {
+		t.Errorf("an older program, which may run, migrates: %v, %+v", err, m)
+	}
+	refused("a grant that is as it was, so nothing was changed", ErrRole, "too much: pseudonyms.day UPDATE")
+	if p, err := m.Plan(t.Context(), admin); err != nil || p.From != mine+5 || p.To != mine+5 || len(p.Steps) != 0 {
+		t.Errorf("it plans: %v, %+v", err, p)
+	}
+	says(mine+6, 0, "")
+	wantErr(t, "an older program, which may not, migrates", m.Run(t.Context(), admin), ErrSchemaNewer)
 	if _, err := m.Plan(t.Context(), admin); !errors.Is(err, ErrSchemaNewer) {
-		t.Errorf("an older program plans: %v", err)
+		t.Errorf("it plans: %v", err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 type places struct {
 	label           string
 	end, generation []byte   // of the session
+	recovery        []byte   // place of one
 	names           [][]byte // rowsAtOnce of each name
 	notes           [][]byte // notePlaces
 	suspensions     [][]byte // of each name
@@ -43,7 +44,7 @@ type standingRow struct {
 // person, is held by a standby before it is shown, as Noted and Acceptances have it.
 func (s *Issuing) Standing(ctx context.Context, now time.Time, q issue.Question) (issue.Standing, error) {
 	asked := places{label: q.Person.Label, end: s.rows.endPlace(q.Session.ID), generation: s.rows.generationPlace(q.Person, q.Session.Generation),
-		notes: s.rows.notePlaces(q.Names), whose: q.Whose}
+		recovery: s.rows.recoveryPlace(q.Person), notes: s.rows.notePlaces(q.Names), whose: q.Whose}
 	for _, name := range q.Names {
 		for n := range rowsAtOnce {
 			asked.names = append(asked.names, s.rows.place(string(name), n))
@@ -65,6 +66,11 @@ func (s *Issuing) Standing(ctx context.Context, now time.Time, q issue.Question)
 				return issue.Standing{}, err
 			}
 			addNote(st.Noted, i, text)
+		}
+	}
+	for _, row := range found[standingKey{"sessions", string(asked.recovery)}] {
+		if st.Recovery, err = s.rows.unlockRecovery(asked.recovery, row.hidden); err != nil {
+			return issue.Standing{}, err
 		}
 	}
 	if st.Assigned, err = s.assignedOf(ctx, q, asked, found); err != nil {
@@ -118,7 +124,7 @@ func (s *Issuing) stand(ctx context.Context, all []places) ([]coalesce.Result[st
 	var labels []string
 	var sessions, names, notes, suspensions, whose [][]byte
 	for _, p := range all {
-		labels, sessions = append(labels, p.label), append(sessions, p.end, p.generation)
+		labels, sessions = append(labels, p.label), append(sessions, p.end, p.generation, p.recovery)
 		names, notes, suspensions = append(names, p.names...), append(notes, p.notes...), append(suspensions, p.suspensions...)
 		if p.whose != nil {
 			whose = append(whose, p.whose)
@@ -126,11 +132,11 @@ func (s *Issuing) stand(ctx context.Context, all []places) ([]coalesce.Result[st
 	}
 	var found standing
 	shown := false
-	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := s.readIf(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		found, shown = make(standing), false // the connection may have been lost
 		rows, err := c.Query(ctx, `
 			SELECT 'erasures', convert_to(label, 'UTF8'), NULL::bytea, NULL::date, NULL::bigint, NULL::timestamptz, NULL::text FROM erasures WHERE label = ANY ($1::text[])
-			UNION ALL SELECT 'sessions', handle, NULL, NULL, NULL, NULL, NULL FROM sessions WHERE handle = ANY ($2::bytea[])
+			UNION ALL SELECT 'sessions', handle, hidden, NULL, NULL, NULL, NULL FROM sessions WHERE handle = ANY ($2::bytea[])
 			UNION ALL SELECT 'pseudonyms', handle, hidden, day, NULL, NULL, NULL FROM pseudonyms WHERE handle = ANY ($3::bytea[])
 			UNION ALL SELECT 'notes', place, hidden, NULL, NULL, NULL, NULL FROM notes WHERE place = ANY ($4::bytea[])
 			UNION ALL SELECT 'suspensions', place, hidden, NULL, leaf, expires, NULL FROM suspensions_in_force WHERE place = ANY ($5::bytea[])
@@ -150,10 +156,7 @@ func (s *Issuing) stand(ctx context.Context, all []places) ([]coalesce.Result[st
 			return nil
 		})
 		return err
-	})
-	if err == nil && shown {
-		err = s.confirm(ctx)
-	}
+	}, func() bool { return shown })
 	if err != nil {
 		return nil, err
 	}

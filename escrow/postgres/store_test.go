@@ -13,8 +13,12 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/issue"
@@ -802,6 +806,107 @@ func TestF26OneWarrantIsOneCase(t *testing.T) {
 	if n, err := d.Log.Size(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
+}
+
+// Two processes write the same rows at once, which came to them in opposite orders: the second
+// waits for the first and not also the first for the second, of which the server would end one,
+// a second later. So each is one transaction, and all rows are of the last.
+func TestWritesInOppositeOrder(t *testing.T) {
+	const rows = 8
+	admin, ctx := database(t), t.Context()
+	s := issuing(t, admin, Options{})
+	var forth [2][]statement
+	for range rows {
+		row := freshGrant()
+		if err := s.Put(ctx, row); err != nil {
+			t.Fatal(err)
+		}
+		id := s.rowID(row.Kind, row.ID)
+		for i := range forth {
+			forth[i] = append(forth[i], statement{`UPDATE openid_rows SET writer = $3 WHERE kind = $1 AND id = $2`, []any{string(row.Kind), id, nonce()}})
+		}
+	}
+	slices.Reverse(forth[1])
+	between := connect(t, admin) // one row is taken until both wait
+	if _, err := between.Exec(ctx, `BEGIN; SELECT FROM penname.openid_rows WHERE id = `+fmt.Sprintf(`'\x%x'`, forth[0][rows/2].args[1])+` FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for _, all := range forth {
+		s := issuing(t, admin, Options{MaxConns: 1})
+		var pid uint32
+		if err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error { pid = c.Conn().PgConn().PID(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			results, err := s.writeTogether(ctx, all)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, r := range results {
+				if r.Err != nil || r.Out != 1 {
+					t.Error(r.Out, r.Err)
+				}
+			}
+		})
+		waits(t, admin, pid)
+	}
+	if _, err := between.Exec(ctx, `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if n := value[int64](t, admin, `SELECT count(DISTINCT xmin::text) FROM openid_rows`); n != 1 {
+		t.Errorf("the rows are of %d transactions", n)
+	}
+}
+
+// One that the server refuses among many costs the others a handful of transactions.
+func TestARefusedBatchGoesInHalves(t *testing.T) {
+	const many = 64
+	admin := database(t)
+	s := issuing(t, admin, Options{})
+	var all []statement
+	for range many {
+		w, err := s.write(freshGrant())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, statement{w.sql, w.args})
+	}
+	all[many/3].args[1] = []byte("too short")
+	results, err := s.writeTogether(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if (r.Err != nil) != (i == many/3) || (r.Out == 1) == (i == many/3) {
+			t.Errorf("%d: %d, %v", i, r.Out, r.Err)
+		}
+	}
+	if n := value[int64](t, admin, `SELECT count(DISTINCT xmin::text) FROM openid_rows`); n > 6 { // 32, 16, 8, 4, 2, 1
+		t.Errorf("%d transactions for %d rows", n, many-1)
+	}
+}
+
+// A server that refuses everything, and takes a second for it, is not asked for longer than
+// somebody waits for an answer.
+func TestARefusedBatchHasAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		results := inHalves(t.Context(), 4*time.Second, make([]statement, 256), func(context.Context, []statement) ([]coalesce.Result[int64], error) {
+			asked++
+			time.Sleep(time.Second)
+			return nil, ErrRefused.Because(&serverError{state: "23514"})
+		})
+		for _, r := range results {
+			if !errors.Is(r.Err, ErrBusy) && !errors.Is(r.Err, ErrRefused) {
+				t.Error(r.Err)
+			}
+		}
+		if asked > 5 || len(results) != 256 {
+			t.Errorf("asked %d times, %d results", asked, len(results))
+		}
+	})
 }
 
 // Those who write at once share a COMMIT, and a statement that is refused keeps no other from

@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -292,10 +295,6 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 			return refused(ctx, err)
 		}
 		if err = f(ctx, tx, doubt); err == nil {
-			_, err = tx.Exec(ctx, barrier) // or the COMMIT of what found everything done waits for nobody
-			err = refused(ctx, err)
-		}
-		if err == nil {
 			err = ctx.Err()
 		}
 		end, cancel := d.detached(ctx)
@@ -307,51 +306,68 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 			}
 			return err
 		}
-		if err = tx.Commit(end); err == nil && !givenUp(conn) {
+		if err = commit(end, conn); err == nil && !givenUp(conn) {
+			paid(ctx, serverOf(conn))
 			return nil
 		}
 		if unknown := lost(end, err); unknown != nil {
 			return unknown
 		}
+		tx.Rollback(end) //nolint:errcheck // the first error says more
 		return refused(end, err)
 	})
+}
+
+// commit ends the transaction in one round trip, behind the barrier: or the COMMIT of what
+// found everything done waits for nobody. If the server refuses the barrier it leaves the
+// COMMIT out.
+func commit(ctx context.Context, conn *pgxpool.Conn) error {
+	b := &pgx.Batch{}
+	b.Queue(barrier)
+	b.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return pgx.ErrTxCommitRollback
+		}
+		return nil
+	})
+	return conn.SendBatch(ctx, b).Close()
 }
 
 // exec runs one statement as a transaction of its own and returns how many rows
 // it changed. If that is none, because another attempt or another caller was
 // first, a standby holds what they wrote. It is for use inside settle.
 func (d *db) exec(ctx context.Context, sql string, args ...any) (int64, error) {
-	n, err := d.execAlone(ctx, sql, args...)
+	n, server, err := d.execAlone(ctx, sql, args...)
 	if err == nil && n == 0 {
-		if err := d.confirm(ctx); err != nil {
+		if err := d.confirm(ctx, server); err != nil {
 			return 0, ErrUnknown.Because(err)
 		}
 	}
 	return n, err
 }
 
-func (d *db) execAlone(ctx context.Context, sql string, args ...any) (int64, error) {
+func (d *db) execAlone(ctx context.Context, sql string, args ...any) (n int64, server string, err error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer d.release(conn)
 	if err := ctx.Err(); err != nil {
-		return 0, ErrUnavailable.Because(&serverError{cause: err})
+		return 0, "", ErrUnavailable.Because(&serverError{cause: err})
 	}
 	if tooLarge(args) {
-		return 0, ErrTooLarge
+		return 0, "", ErrTooLarge
 	}
 	end, cancel := d.detached(ctx)
 	defer cancel()
 	tag, err := conn.Exec(end, sql, args...)
 	if err == nil && !givenUp(conn) {
-		return tag.RowsAffected(), nil
+		return tag.RowsAffected(), serverOf(conn), nil
 	}
 	if unknown := lost(end, err); unknown != nil {
-		return 0, unknown
+		return 0, "", unknown
 	}
-	return 0, refused(end, err)
+	return 0, "", refused(end, err)
 }
 
 // statement is one that writes, and can be repeated.
@@ -377,7 +393,7 @@ func (s *Issuing) execTogether(ctx context.Context, one statement) (int64, error
 		return 0, err
 	}
 	if n[0] == 0 {
-		if err := s.confirm(ctx); err != nil {
+		if err := s.confirm(ctx, ""); err != nil {
 			return 0, ErrUnknown.Because(err)
 		}
 	}
@@ -385,26 +401,65 @@ func (s *Issuing) execTogether(ctx context.Context, one statement) (int64, error
 }
 
 // writeTogether sends statements in one go. The server makes them one transaction, as there
-// is no other between them (PostgreSQL, 55.2.4: pipelining). If it refuses one it does none,
-// and each goes alone.
+// is no other between them (PostgreSQL, 55.2.4: pipelining). They write rows in the order of
+// their keys, as every process does: or two with the same rows would wait for each other.
 func (s *Issuing) writeTogether(ctx context.Context, all []statement) ([]coalesce.Result[int64], error) {
-	if len(all) == 1 {
-		n, err := s.execAlone(ctx, all[0].sql, all[0].args...)
-		return []coalesce.Result[int64]{{Out: n, Err: err}}, nil
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
 	}
-	results, err := s.batch(ctx, all)
-	var f *serverError
-	if err == nil || !errors.As(err, &f) || f.state == "" {
-		return results, err
+	slices.SortStableFunc(order, func(i, j int) int { // by kind and id, see rowWrite
+		a, b := all[i].args, all[j].args
+		return cmp.Or(strings.Compare(a[0].(string), b[0].(string)), bytes.Compare(a[1].([]byte), b[1].([]byte)))
+	})
+	sorted := make([]statement, len(all))
+	for place, i := range order {
+		sorted[place] = all[i]
 	}
-	results = make([]coalesce.Result[int64], len(all))
-	for i, one := range all {
-		results[i].Out, results[i].Err = s.execAlone(ctx, one.sql, one.args...)
+	written := inHalves(ctx, s.commit, sorted, s.batch)
+	results := make([]coalesce.Result[int64], len(all))
+	for place, i := range order {
+		results[i] = written[place]
 	}
 	return results, nil
 }
 
+// inHalves does all in one transaction. If the server refuses it, it does none, and does not
+// say whose was the reason: then each half is done alone, and so on, so that the others are
+// done by few transactions. What has not begun after long is not done.
+func inHalves[In, Out any](ctx context.Context, long time.Duration, all []In, together func(ctx context.Context, all []In) ([]coalesce.Result[Out], error)) []coalesce.Result[Out] {
+	end, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	var do func(all []In) []coalesce.Result[Out]
+	do = func(all []In) []coalesce.Result[Out] {
+		err := end.Err()
+		if err != nil {
+			err = ErrBusy.Because(&serverError{cause: err})
+		} else {
+			var results []coalesce.Result[Out]
+			if results, err = together(ctx, all); err == nil {
+				return results
+			}
+		}
+		var f *serverError
+		if len(all) > 1 && errors.As(err, &f) && f.state != "" {
+			return append(do(all[:len(all)/2]), do(all[len(all)/2:])...)
+		}
+		results := make([]coalesce.Result[Out], len(all))
+		for i := range results {
+			results[i].Err = err
+		}
+		return results
+	}
+	return do(all)
+}
+
+// batch is one transaction of writeTogether.
 func (s *Issuing) batch(ctx context.Context, all []statement) ([]coalesce.Result[int64], error) {
+	if len(all) == 1 {
+		n, _, err := s.execAlone(ctx, all[0].sql, all[0].args...)
+		return []coalesce.Result[int64]{{Out: n}}, err
+	}
 	conn, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -452,31 +507,46 @@ func tooLarge(args []any) bool {
 	return n > limit
 }
 
-// read is [db.glance], and what it found is held by a standby.
+// read is [db.glance], and what it found is held by a standby, or will be when what is read
+// together is confirmed.
 func (d *db) read(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
-	if err := d.glance(ctx, f); err != nil {
-		return err // also pgx.ErrNoRows: nothing was found
-	}
-	return d.confirm(ctx)
+	return d.readIf(ctx, f, func() bool { return true })
+}
+
+// readIf is read of what needs to be held only if counts says so when it was found.
+func (d *db) readIf(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error, counts func() bool) error {
+	return d.settle(ctx, func(ctx context.Context, _ bool) error {
+		server, err := d.look(ctx, f)
+		if err != nil || !counts() || owes(ctx, server) {
+			return err // also pgx.ErrNoRows: nothing was found
+		}
+		return d.confirm(ctx, server)
+	})
 }
 
 // glance runs f, which only reads, again if the connection was lost. What it finds
 // may be gone after a failover: each caller says why that does not matter.
 func (d *db) glance(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
 	return d.settle(ctx, func(ctx context.Context, _ bool) error {
-		conn, err := d.acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer d.release(conn)
-		if err := f(ctx, conn); err != nil {
-			return refused(ctx, err)
-		}
-		if readOnly(conn) { // since this: what it knows may be old
-			return ErrStandby.Because(&serverError{state: readOnlyState})
-		}
-		return nil
+		_, err := d.look(ctx, f)
+		return err
 	})
+}
+
+// look is one attempt of glance, and says on which server.
+func (d *db) look(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) (server string, err error) {
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer d.release(conn)
+	if err := f(ctx, conn); err != nil {
+		return "", refused(ctx, err)
+	}
+	if readOnly(conn) { // since this: what it knows may be old
+		return "", ErrStandby.Because(&serverError{state: readOnlyState})
+	}
+	return serverOf(conn), nil
 }
 
 // querier is a connection or a transaction.

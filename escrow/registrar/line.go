@@ -42,6 +42,9 @@ func Authorities(file string) (*x509.CertPool, error) {
 	return all, nil
 }
 
+// atOnce is how many requests are under way at a time, for tiles of the log among others.
+const atOnce = 8
+
 // NewHTTP returns what a [Client] speaks through: it gives up a line that is silent
 // for a minute, and never one that is merely slow. It follows no redirect. roots are as
 // [Authorities] returns them.
@@ -50,6 +53,7 @@ func NewHTTP(roots *x509.CertPool) *http.Client {
 	if roots != nil {
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
+	transport.MaxIdleConnsPerHost, transport.MaxConnsPerHost = atOnce, atOnce
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, address)

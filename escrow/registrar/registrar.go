@@ -245,7 +245,7 @@ func (s CaseStatus) String() string { return s.At(time.Time{}) }
 // it out.
 func (s CaseStatus) At(now time.Time) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "case %s\n%s", s.Case, s.head())
+	fmt.Fprintf(&b, "case %s\n%s", s.Case, s.Standing())
 	if s.OverDaily {
 		b.WriteString("\nover its authority's daily number, so every custodian has to approve")
 	}
@@ -257,7 +257,7 @@ func (s CaseStatus) At(now time.Time) string {
 		b.WriteString("\nstopped by the custodians, in newer rules: it, its authority or its platform; nothing is decided or released any more")
 	}
 	if s.Barred != nil {
-		fmt.Fprintf(&b, "\nuse%s is forbidden: %s, entry %d of the public log", s.forbiddenOf(), cmp.Or(forbidden[s.Barred.Why], s.Barred.Why), s.Barred.Leaf)
+		fmt.Fprintf(&b, "\n%s, entry %d of the public log", s.Forbidden(), s.Barred.Leaf)
 	}
 	if s.Deleted != nil {
 		fmt.Fprintf(&b, "\nthe requester states that what was delivered is deleted, entry %d of the public log:", s.Deleted.Leaf)
@@ -272,8 +272,13 @@ func (s CaseStatus) At(now time.Time) string {
 	return document.Printable(b.String())
 }
 
-// head is where the case stands as a whole.
-func (s CaseStatus) head() string {
+// Forbidden says what may not be used of a case that is barred, and why.
+func (s CaseStatus) Forbidden() string {
+	return fmt.Sprintf("use%s is forbidden: %s", s.forbiddenOf(), cmp.Or(forbidden[s.Barred.Why], s.Barred.Why))
+}
+
+// Standing is where the case stands as a whole.
+func (s CaseStatus) Standing() string {
 	state := s.State
 	switch authorised := slices.ContainsFunc(s.Targets, func(t TargetStatus) bool { return t.State == "authorised" }); {
 	case s.Quorum == 0 && state == "recorded":

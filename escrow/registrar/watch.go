@@ -21,7 +21,7 @@ func (s CaseStatus) Over() bool {
 
 // Line is where the case stands, in one line that is another one when that changes.
 func (s CaseStatus) Line() string {
-	parts := []string{s.head()}
+	parts := []string{s.Standing()}
 	for line := range strings.SplitSeq(strings.TrimPrefix(s.targets(), "\n"), "\n") {
 		if line = strings.Join(strings.Fields(line), " "); line != "" {
 			parts = append(parts, line)
@@ -60,7 +60,7 @@ func (s CaseStatus) Listed(now time.Time) string {
 	if kind == policy.Emergency {
 		kind = "EMERGENCY"
 	}
-	lines := []string{s.Case, kind + ", " + s.head()}
+	lines := []string{s.Case, kind + ", " + s.Standing()}
 	if s.Next != nil {
 		lines = append(lines, "due: "+deadline(*s.Next, now))
 	}

@@ -76,6 +76,9 @@ func (e *SharesError) Text() string {
 // Unwrap returns [ErrBadShare].
 func (e *SharesError) Unwrap() error { return ErrBadShare }
 
+// Key is a secret delivery key.
+type Key = seal.DeliveryPrivate
+
 // CreateKey makes a delivery key in a new file that only its owner reads, and
 // returns its public part for warrants.
 func CreateKey(file string) (public string, err error) {
@@ -102,6 +105,15 @@ func ReadKey(file string) (seal.DeliveryPrivate, error) {
 		return k, ErrNotAKey.Because(errors.New(file)) // the cause could quote the key
 	}
 	return k, nil
+}
+
+// PublicOf is the public key of a delivery key's text, as its file has it. What is none is [ErrNotAKey].
+func PublicOf(text string) (string, error) {
+	k, err := seal.ParseDeliveryKey(text)
+	if err != nil {
+		return "", ErrNotAKey // the cause could quote the key
+	}
+	return k.Public(), nil
 }
 
 // Unseal decrypts what the registrar sent in the case id, or is [ErrSealed]. The

@@ -124,6 +124,9 @@ func (p *Process) Ended(within time.Duration) bool {
 	}
 }
 
+// Status is the exit status of a child that has ended, or -1 if a signal ended it.
+func (p *Process) Status() int { return p.cmd.ProcessState.ExitCode() }
+
 // Reap starts a shell that, once our end of its standard input is closed, which the
 // system does if we are killed, gives what works below dir five seconds to end, ends
 // what is left, and removes dir if remove says so.

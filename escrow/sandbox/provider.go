@@ -228,12 +228,14 @@ func parseAuthRequest(rawQuery string, client Client) (a authRequest, trusted bo
 var authorizePage = template.Must(template.New("authorize").Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Sandbox identity provider</title>
+<main>
 <h1>Who are you today?</h1>
 <p>This is the sandbox's identity provider. Its people are invented. Choose one to sign in as.</p>
 <ul>{{range .People}}
 <li><form method="post" action="/authorize?{{$.Query}}"><button name="person" value="{{.Subject}}">{{.Name}}</button> {{.Role}}</form></li>{{end}}
 </ul>
 <form method="post" action="/authorize?{{.Query}}"><button name="person" value="">None of them: go back</button></form>
+</main>
 </html>
 `))
 

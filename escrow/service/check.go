@@ -85,7 +85,7 @@ func Faults(all []Finding) error {
 }
 
 // warnings are the refusals of parts that work all the same.
-var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint, errInUse, errConfigLogout, errConfigKeys, errSomeRefused}
+var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint, errInUse, errConfigLogout, errConfigKeys, errSomeRefused, errTracesAway}
 
 // found is what an error says of a part; nil: all is well.
 func found(part string, err error) Finding {
@@ -203,6 +203,9 @@ func (o *opening) trials() []part {
 	if o.config.MetricsListen != "" {
 		all = append(all, part{"metrics", nil, (*opening).tryMetrics})
 	}
+	if o.config.RecordListen != "" {
+		all = append(all, part{"record", []string{"certificate"}, (*opening).tryRecord})
+	}
 	if i := o.config.Issue; i != nil {
 		needs := []string{"issue.cookie_key", "issue.token_keys", "issue.database"}
 		for _, p := range i.IdentityProviders {
@@ -290,6 +293,19 @@ func (o *opening) tryMetrics(ctx context.Context) error {
 		err = heldByPenname(serr, status.Config == o.config.path())
 	}
 	return of("metrics_listen", err)
+}
+
+// tryRecord tries the public record's own address, which may be in use by this service itself.
+func (o *opening) tryRecord(ctx context.Context) error {
+	ln, err := Listen(o.config.RecordListen)
+	if err == nil {
+		return ln.Close()
+	}
+	if servesAlready(ctx, o.config.RecordListen, o.Certificate.Leaf) {
+		status, serr := o.config.Status(ctx)
+		err = heldByPenname(serr, status.Config == o.config.path() && status.RecordListen == o.config.RecordListen)
+	}
+	return of("record_listen", err)
 }
 
 // heldByPenname is what it means that a Penname listens at an address: nothing if it

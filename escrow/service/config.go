@@ -19,12 +19,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // a container from scratch has no time zones
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/spans"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
@@ -89,7 +91,13 @@ type Config struct {
 	MetricsListen   string `toml:"metrics_listen"`
 	MetricsClientCA string `toml:"metrics_client_ca_file"`
 
+	// Where the public record is served, host:port; empty: at Listen, with the rest.
+	RecordListen string `toml:"record_listen"`
+
+	TracesTo string `toml:"traces_to"` // spans.Check; empty: nothing is traced
+
 	Contact  string `toml:"contact"`   // web.ParseContact
+	TimeZone string `toml:"time_zone"` // parseZone; empty: UTC
 	LogLevel string `toml:"log_level"` // of levels; empty: info
 
 	// PEM file of certificate authorities that count beside this machine's, for identity
@@ -130,9 +138,42 @@ type issueConfig struct {
 	TokenKeys         []tokenKey       `toml:"token_keys"`
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
+	Legal             legalConfig      `toml:"legal"`
 	Platforms         []any            `toml:"platforms"`                 // of before: see errPlatformsMoved
 	EmailDomain       string           `toml:"email_domain"`              // openid.Config; empty: openid.NoDomain
 	PlatformNetworks  []string         `toml:"platform_private_networks"` // identity.ParsePrivateNetworks, of the addresses that platforms give
+}
+
+var errConfigZone = refusal.New(refusal.Invalid, "config.bad_time_zone",
+	"time_zone must be a name of the time zone database, such as Europe/London, or UTC")
+
+// parseZone is the time zone of that name, of which people are told the time of day. It fails with
+// errConfigZone.
+func parseZone(name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" { // else it would be the machine's
+		return nil, errConfigZone
+	}
+	return zone, nil
+}
+
+// legalConfig is person.Legal.
+type legalConfig struct {
+	Controller string `toml:"controller"`
+	Ground     string `toml:"ground"`
+	Complaints string `toml:"complaints"` // these are for web.ParseContact
+	Notice     string `toml:"privacy_notice"`
+	Security   string `toml:"security"`
+}
+
+func (c legalConfig) parse() (l person.Legal, err error) {
+	l.Controller, l.Ground = strings.TrimSpace(c.Controller), strings.TrimSpace(c.Ground)
+	for to, s := range map[*web.Contact]string{&l.Complaints: c.Complaints, &l.Notice: c.Notice, &l.Security: c.Security} {
+		if *to, err = web.ParseContact(s); err != nil {
+			return l, person.ErrLegal
+		}
+	}
+	return l, l.Check()
 }
 
 type tokenKey struct {
@@ -249,15 +290,25 @@ func (c *Config) check() []error {
 	if _, err := web.ParseContact(c.Contact); err != nil {
 		f.add("contact", err)
 	}
+	if _, err := parseZone(c.TimeZone); err != nil {
+		f.add("time_zone", err)
+	}
 	if _, ok := levels[c.LogLevel]; !ok {
 		f.add("log_level", errConfigLogLevel)
 	}
 	f.add("metrics_listen", c.checkMetrics())
+	f.add("record_listen", c.checkRecord())
+	if c.TracesTo != "" && !spans.Check(c.TracesTo) {
+		f.add("traces_to", errConfigTraces)
+	}
 	return f
 }
 
 func (c *issueConfig) check(f *mistakes) {
 	f.require("issue.database_file", c.Database)
+	if _, err := c.Legal.parse(); err != nil {
+		f.add("issue.legal", err)
+	}
 	f.require("issue.cookie_key_file", c.CookieKey)
 	f.vault("issue.vault", c.Vault)
 	if c.EmailDomain != "" && !openid.CheckEmailDomain(c.EmailDomain) {

@@ -1,9 +1,11 @@
 package service
 
 import (
+	"context"
 	"sync"
 	"time"
 
+	"github.com/penname/penname/escrow/spans"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/refusal"
@@ -54,7 +56,8 @@ func (s *Service) countCalls(side string, keys any) {
 	for _, o := range vault.Operations {
 		s.counted.known = append(s.counted.known, call{side, o})
 	}
-	told.OnCall(func(operation string, took time.Duration, failed bool) {
+	told.OnCall(func(ctx context.Context, operation string, took time.Duration, failed bool) {
+		s.Traces.Called(ctx, spans.OfCall(operation), took, failed)
 		c, now := call{side, operation}, s.Now()
 		s.counted.calls.add(now, c, side == sideIssue, took)
 		if failed {

@@ -29,6 +29,8 @@ var Jobs = []Job{
 		What: "tells persons before custodians decide where the rules want it, serves the notices that are due, ends the cases that ran out and the emergencies that nobody validated, and publishes a fresh checkpoint of the log"},
 	{Name: "rules", Every: followRules, Do: (*Service).FollowRules,
 		What: "follows the public log, and works under a new bundle once it is in force there"},
+	{Name: "record", Every: 15 * time.Second, Do: (*Service).FollowRecord,
+		What: "reads what is new in the public log, verifies it as anybody does, and makes the pages of the public record of it"},
 	{Name: "platforms", Every: followPlatforms, Do: (*Service).LoadPlatforms,
 		What: "takes what is new in the registry of platforms: who signs people in, and by which settings"},
 	{Name: "erasures", Every: time.Hour, Do: (*Service).CarryOutErasures,

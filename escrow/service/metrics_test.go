@@ -99,8 +99,8 @@ func TestVaultFailuresAreCounted(t *testing.T) {
 	r.s.countCalls(sideIssue, issuing)
 	r.s.countCalls(sideDisclose, disclosing)
 	r.s.countCalls(sideKeep, nil) // the sandbox's keyring tells nothing
-	issuing.told("hmac", time.Second, true)
-	disclosing.told("decrypt", time.Second, false)
+	issuing.told(t.Context(), "hmac", time.Second, true)
+	disclosing.told(t.Context(), "decrypt", time.Second, false)
 	for _, c := range []struct {
 		later                    time.Duration
 		failed, issued, disclose string

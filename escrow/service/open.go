@@ -57,6 +57,9 @@ func (c *Config) parts() []part {
 			return of("ca_file", err)
 		}})
 	}
+	if c.TracesTo != "" {
+		all = append(all, part{"traces", []string{"authorities"}, (*opening).openTraces})
+	}
 	all = append(all,
 		part{"certificate", nil, (*opening).openCertificate},
 		part{"bundle", nil, (*opening).openBundle})
@@ -118,6 +121,14 @@ func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err erro
 	}
 	if o.Contact, err = web.ParseContact(c.Contact); err != nil {
 		return nil, err
+	}
+	if o.Zone, err = parseZone(c.TimeZone); err != nil {
+		return nil, err
+	}
+	if c.Issue != nil {
+		if o.Issuing.Legal, err = c.Issue.Legal.parse(); err != nil {
+			return nil, err
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -207,8 +218,9 @@ func (c *Config) rulesMaxAge() time.Duration {
 // bundles, which are served beside it.
 func (c *Config) publicLog(b *policy.Bundle, roots *x509.CertPool) (PublicLog, error) {
 	address := cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog)
-	tiles, err := proof.Fetch(address, roots)
-	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: registrar.NewHTTP(roots), Now: time.Now}
+	through := registrar.NewHTTP(roots)
+	tiles, err := proof.Fetch(address, through.Transport)
+	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: through, Now: time.Now}
 	return PublicLog{Tiles: tiles, Bundles: client.BundleByHash}, err
 }
 
@@ -306,7 +318,9 @@ func (c *discloseConfig) parts() []part {
 		}},
 		{"disclose.database", nil, func(o *opening, ctx context.Context) error {
 			return of("disclose.database_file", withDSN(c.Database, func(dsn string) error {
-				return o.Disclosing.OpenStore(ctx, dsn, o.stores())
+				stores := o.stores()
+				stores.Tracer = o.Traces.Database()
+				return o.Disclosing.OpenStore(ctx, dsn, stores)
 			}))
 		}},
 		// The rules cannot change in the dark: what runs is what was endorsed and logged.

@@ -21,12 +21,15 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/spans"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/escrow/web/person"
+	publicrecord "github.com/penname/penname/escrow/web/record"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/record"
 	"github.com/penname/penname/verifier/rules"
 )
 
@@ -41,6 +44,7 @@ type Parts struct {
 	TrustedProxies []netip.Prefix // see web.Config
 	PerSender      float64        // likewise; 0: web.DefaultPerSender
 	Contact        web.Contact    // likewise
+	Zone           *time.Location // likewise; nil: UTC
 
 	Authorities *x509.CertPool // of the certificates of identity providers, witnesses and the public log; nil: those of this machine
 
@@ -53,6 +57,8 @@ type Parts struct {
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
 	Mail       *Mail       // nil: there is no mail server
+
+	Traces *spans.Tracer // nil: nothing is traced
 
 	config    *Config             // that they were made from, which is read again; nil: nothing is
 	level     *slog.LevelVar      // of Log; nil: it is fixed
@@ -76,6 +82,7 @@ type Issuing struct {
 	HTTP       *http.Client // that calls the addresses that platforms give
 
 	EmailDomain string // openid.Config
+	Legal       person.Legal
 }
 
 // Disclosing is what the disclosing side stands on.
@@ -101,8 +108,9 @@ func (k *Keeping) Keeper(now func() time.Time, progress func(r keep.Rotation, st
 	return &keep.Keeper{Keys: k.Keys, Past: k.Store, Rotations: k.Store, Erasures: k.Store, Now: now, Progress: progress}
 }
 
-// Close closes the connections to the database.
+// Close closes the connections to the database, and sends what is left of traces.
 func (p *Parts) Close() {
+	p.Traces.Close()
 	if p.Issuing != nil && p.Issuing.Store != nil {
 		p.Issuing.Store.Close()
 	}
@@ -125,6 +133,7 @@ type Service struct {
 	live       live
 	rules      *rulesInForce
 	publisher  *translog.Publisher
+	record     *record.Record // nil unless this process discloses
 	keeper     *keep.Keeper
 	linker     *issue.Linker // nil unless this process issues
 	erasing    sync.Mutex
@@ -152,8 +161,12 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s.live.metricsCA.Store(p.metricsCA)
 	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
-	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Contact: p.Contact, Ready: s.Ready,
-		Answered: s.answered, Refused: s.refused}); err != nil {
+	edge := web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Contact: p.Contact, Zone: p.Zone, Ready: s.Ready,
+		Answered: s.answered, Refused: s.refused}
+	if p.Traces != nil {
+		edge.Traced = s.traced
+	}
+	if s.web, err = web.New(edge); err != nil {
 		return nil, err
 	}
 	if i := p.Issuing; i != nil {
@@ -209,7 +222,7 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    issuer,
 		Providers: i.Providers, CookieKeys: i.CookieKeys, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
-		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP, EmailDomain: i.EmailDomain, Writes: s.Mail != nil,
+		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP, EmailDomain: i.EmailDomain, Legal: i.Legal, Writes: s.Mail != nil, Localhost: OnThisMachine(s.Origin),
 	})
 	if errors.Is(err, openid.ErrConfig) {
 		err = of("issue.token_keys", err)
@@ -240,6 +253,10 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	s.Registrar.Registry = &registry
 	s.Reviews = &disclose.Reviews{List: d.Store.Reviews.List, Apply: d.Store.Reviews.Apply, InForce: s.Registrar.Rules.InForce, Now: s.Now}
 	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
+	s.record = newRecord(d.Store)
+	if s.config == nil || s.config.RecordListen == "" {
+		publicrecord.Mount(s.web, s.record.Page)
+	}
 	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
 	return nil
 }
@@ -275,6 +292,7 @@ func NewMessageBoard(origin string, board *disclose.Board, trustedProxies []stri
 // when it begins, and one when it ended.
 func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	began := time.Now()
+	collectLess()
 	err := s.run(ctx, ln, m)
 	s.web.LogFaults(context.WithoutCancel(ctx))
 	ended := []any{slog.Duration("ran", time.Since(began).Round(time.Second))}
@@ -311,6 +329,11 @@ func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 			return s.config.placed(of("metrics_listen", err))
 		}
 		g.Go(func() error { return Serve(ctx, metrics, s.Metrics()) })
+	}
+	if s.config != nil && s.config.RecordListen != "" && s.record != nil {
+		if err := s.serveRecord(ctx, g); err != nil {
+			return s.config.placed(of("record_listen", err))
+		}
 	}
 	s.sayServing(ln.Addr())
 	g.Go(func() error { return Serve(ctx, ln, s.web) })

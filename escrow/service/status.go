@@ -36,13 +36,15 @@ var errOldCheckpoint = refusal.New(refusal.Unavailable, "log.checkpoint_old",
 
 // Status is how a running service is.
 type Status struct {
-	Version string           `json:"version"`
-	Since   time.Time        `json:"since"` // when it started to serve
-	Origin  string           `json:"origin"`
-	Config  string           `json:"config,omitempty"` // the file that it runs by
-	Listen  string           `json:"listen,omitempty"` // where people and platforms reach it
-	Parts   []Finding        `json:"parts"`
-	Pending map[string]int64 `json:"pending"` // how much there is to be done, by what; none of it by name
+	Version string    `json:"version"`
+	Since   time.Time `json:"since"` // when it started to serve
+	Origin  string    `json:"origin"`
+	Config  string    `json:"config,omitempty"` // the file that it runs by
+	Listen  string    `json:"listen,omitempty"` // where people and platforms reach it
+	// where the public record is served, if that is another address
+	RecordListen string           `json:"record_listen,omitempty"`
+	Parts        []Finding        `json:"parts"`
+	Pending      map[string]int64 `json:"pending"` // how much there is to be done, by what; none of it by name
 }
 
 // String is a status as text: a line about the service, one for each part, one of what
@@ -75,7 +77,7 @@ func (s *Service) Status(ctx context.Context) Status {
 	}
 	status := Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: append(ending(all, s.Lifetimes(), s.Now()), s.nextStart()...), Pending: s.sightings.now(s).pending()}
 	if s.config != nil {
-		status.Config, status.Listen = s.config.path(), s.config.Listen
+		status.Config, status.Listen, status.RecordListen = s.config.path(), s.config.Listen, s.config.RecordListen
 	}
 	return status
 }

@@ -36,13 +36,13 @@ const maxAnswer = 16 << 10
 // cosigner asks one witness.
 type cosigner struct {
 	url      string
-	verifier *torchwood.CosignatureVerifier
+	verifier note.Verifier
 	http     *http.Client
 	size     atomic.Int64 // what it last told us that it has seen; a guess
 }
 
 func newCosigner(c WitnessClient, log *proof.Log) (*cosigner, error) {
-	verifier, err := torchwood.NewCosignatureVerifier(c.VKey)
+	verifier, err := proof.NewCosignatureVerifier(c.VKey)
 	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}

@@ -54,7 +54,7 @@ func (w *world) reconcile(dir string, m *translogtest.Memory) (translog.Reconcil
 	return translog.Reconcile(w.t.Context(), w.log, dir, m, func(string) bool { return true }, restore(m), nil)
 }
 
-// A backup of any age becomes the published log again, and the witnesses, who
+// F21: a backup of any age becomes the published log again, and the witnesses, who
 // refused it before, cosign it.
 func TestReconcile(t *testing.T) {
 	for _, c := range []struct{ backup, size int }{{0, 1}, {1, 2}, {255, 257}, {256, 300}, {0, 700}, {3, 700}, {700, 700}} {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -16,17 +17,30 @@ import (
 // it.
 type tiles struct {
 	store Store
-	// published is a size that was published: whatever is below it stays so. nil: none is known.
+	// published is a size that was published: whatever is below it stays so.
 	published func() int64
+	saw       func(size int64) // a later one; may be nil
+}
+
+// checkpoint is the newest.
+func (t tiles) checkpoint(ctx context.Context) (size int64, signed []byte, err error) {
+	size, signed, err = t.store.Checkpoint(ctx)
+	if err != nil {
+		return 0, nil, ErrStore.Because(err)
+	}
+	if t.saw != nil {
+		t.saw(size)
+	}
+	return size, signed, nil
 }
 
 func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 	if path != "checkpoint" {
 		return nil, ErrNoLeaf
 	}
-	_, signed, err := t.store.Checkpoint(ctx)
+	_, signed, err := t.checkpoint(ctx)
 	if err != nil {
-		return nil, ErrStore.Because(err)
+		return nil, err
 	}
 	if signed == nil {
 		return nil, ErrNotYet
@@ -35,16 +49,13 @@ func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (t tiles) ReadTiles(ctx context.Context, wanted []tlog.Tile) ([][]byte, error) {
-	size := int64(0)
-	if t.published != nil {
-		size = t.published()
-	}
+	size := t.published()
 	data := make([][]byte, len(wanted))
 	for i, tile := range wanted {
 		var err error
 		if !within(tile, size) {
-			if size, _, err = t.store.Checkpoint(ctx); err != nil {
-				return nil, ErrStore.Because(err)
+			if size, _, err = t.checkpoint(ctx); err != nil {
+				return nil, err
 			}
 			if !within(tile, size) {
 				return nil, ErrNoLeaf
@@ -103,15 +114,19 @@ func (t tiles) readEntries(ctx context.Context, from, to int64) ([]byte, error) 
 func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 
 // Tiles returns a reader of what is published in a store, as [Publisher.Handler]
-// serves it.
-func Tiles(store Store) torchwood.TileReader { return tiles{store: store} }
+// serves it. It remembers how much was published, so that a tile which it then has is one reading
+// of the store.
+func Tiles(store Store) torchwood.TileReader {
+	var newest atomic.Int64
+	return tiles{store: store, published: newest.Load, saw: newest.Store}
+}
 
 // Handler serves the log as C2SP tlog-tiles: GET /checkpoint, /tile/<L>/<N>
 // and /tile/entries/<N>, without authentication. Tiles never change and may
 // be cached for ever.
 func (p *Publisher) Handler() http.Handler {
 	mux := http.NewServeMux()
-	read := tiles{p.store, func() int64 {
+	read := tiles{store: p.store, published: func() int64 {
 		if newest := p.newest.Load(); newest != nil {
 			return newest.N
 		}

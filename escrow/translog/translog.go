@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/bits"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -48,14 +49,16 @@ var (
 //   - Leaf returns the leaf at index, or an error that is [ErrNoLeaf].
 //   - ReadHashes returns the hash of each id in the order of ids, which need
 //     not be sorted; a missing id is an error.
-//   - Insert adds the leaf at index, which is the size that LockSize gave or
-//     the next after an earlier Insert, and its hashes; an index that is taken
-//     or leaves a gap is an error. Nothing is ever updated or deleted.
+//   - Insert adds leaves from index on, which is the size that LockSize gave or
+//     the next after an earlier Insert, and their hashes, of which the first has
+//     the id StoredHashIndex(0, index) and each the next after the one before; an
+//     index that is taken or leaves a gap is an error. Nothing is ever updated or
+//     deleted.
 type Tx interface {
 	LockSize(ctx context.Context) (int64, error)
 	Leaf(ctx context.Context, index int64) ([]byte, error)
 	ReadHashes(ctx context.Context, ids []int64) ([]tlog.Hash, error)
-	Insert(ctx context.Context, index int64, leaf []byte, ids []int64, hashes []tlog.Hash) error
+	Insert(ctx context.Context, index int64, leaves [][]byte, hashes []tlog.Hash) error
 }
 
 // Store is the committed log and its newest checkpoint. It is safe for
@@ -96,63 +99,134 @@ func Head(signed []byte) (tlog.Tree, error) {
 // day before that of the leaf before it or a case that is not one, and the
 // caller must roll back on any error.
 func Sequence(ctx context.Context, tx Tx, leaf proof.Leaf) (int64, error) {
-	b, err := leaf.Marshal()
+	e, err := Prepare(leaf)
 	if err != nil {
 		return 0, err
 	}
-	size, err := tx.LockSize(ctx)
+	placed, err := SequenceAll(ctx, tx, []Entry{e})
 	if err != nil {
-		return 0, ErrStore.Because(err)
-	}
-	if err := checkOrder(ctx, tx, size, leaf); err != nil {
 		return 0, err
 	}
-	hashes, err := tlog.StoredHashes(size, b, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) {
-		if len(ids) == 0 { // every second leaf completes no subtree
-			return nil, nil
-		}
-		return tx.ReadHashes(ctx, ids)
-	}))
-	if err != nil {
-		return 0, ErrStore.Because(err)
-	}
-	ids := make([]int64, len(hashes))
-	for i := range ids {
-		ids[i] = tlog.StoredHashIndex(0, size) + int64(i)
-	}
-	if err := tx.Insert(ctx, size, b, ids, hashes); err != nil {
-		return 0, ErrStore.Because(err)
-	}
-	return size, nil
+	return placed[0].Index, placed[0].Err
 }
 
-// checkOrder reads the previous leaf and the leaf of the case. Sunlight calls
+// Entry is a leaf with its bytes and hash: what is made of it before a transaction begins.
+type Entry struct {
+	leaf  proof.Leaf
+	bytes []byte
+	hash  tlog.Hash
+}
+
+// Prepare is [proof.ErrLeaf] for a leaf that the linter refuses.
+func Prepare(leaf proof.Leaf) (Entry, error) {
+	b, err := leaf.Marshal()
+	if err != nil {
+		return Entry{}, err
+	}
+	return Entry{leaf, b, tlog.RecordHash(b)}, nil
+}
+
+// Placed is what became of an [Entry]: its index, or the [ErrOrder] for which it was left out.
+type Placed struct {
+	Index int64
+	Err   error
+}
+
+// SequenceAll is [Sequence] of many leaves, by one Insert. One that does not fit behind those
+// before it changes nothing for the others; on an error of SequenceAll itself the caller must
+// roll back.
+func SequenceAll(ctx context.Context, tx Tx, entries []Entry) ([]Placed, error) {
+	first, err := tx.LockSize(ctx)
+	if err != nil {
+		return nil, ErrStore.Because(err)
+	}
+	s := sequence{tx: tx, first: first}
+	if first > 0 {
+		previous, err := s.read(ctx, first-1)
+		if err != nil {
+			return nil, err
+		}
+		s.day = previous.Day
+	}
+	placed := make([]Placed, len(entries))
+	for i, e := range entries {
+		switch err := s.fits(ctx, e.leaf); {
+		case errors.Is(err, ErrOrder):
+			placed[i].Err = err
+			continue
+		case err != nil:
+			return nil, err
+		}
+		placed[i].Index = first + int64(len(s.leaves))
+		s.day, s.leaves = e.leaf.Day, append(s.leaves, e.bytes)
+	}
+	if len(s.leaves) == 0 {
+		return placed, nil
+	}
+	edge, err := edgeOf(ctx, tx, first)
+	if err != nil {
+		return nil, ErrStore.Because(err)
+	}
+	var hashes []tlog.Hash
+	for i, e := range entries {
+		if placed[i].Err != nil {
+			continue
+		}
+		h := e.hash
+		hashes = append(hashes, h)
+		for n := placed[i].Index; n&1 == 1; n >>= 1 { // it completes a subtree (RFC 6962, 2.1)
+			h = tlog.NodeHash(edge[len(edge)-1], h)
+			edge, hashes = edge[:len(edge)-1], append(hashes, h)
+		}
+		edge = append(edge, h)
+	}
+	if err := tx.Insert(ctx, first, s.leaves, hashes); err != nil {
+		return nil, ErrStore.Because(err)
+	}
+	return placed, nil
+}
+
+// edgeOf returns the hashes of the complete subtrees that make up a tree of that size, the
+// largest first: all that an append needs.
+func edgeOf(ctx context.Context, tx Tx, size int64) ([]tlog.Hash, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	return tx.ReadHashes(ctx, Edge(size))
+}
+
+// Edge returns the ids of those hashes.
+func Edge(size int64) (ids []int64) {
+	for level := bits.Len64(uint64(size)) - 1; level >= 0; level-- {
+		if size>>level&1 == 1 {
+			ids = append(ids, tlog.StoredHashIndex(level, size>>level-1))
+		}
+	}
+	return ids
+}
+
+// sequence is a log that grows by the leaves of one transaction.
+type sequence struct {
+	tx     Tx
+	first  int64
+	day    string // of the last leaf
+	leaves [][]byte
+}
+
+// fits compares a leaf with the one before it and with that of its case. Sunlight calls
 // a clock that went back fatal; here the append is refused and the caller's
 // state change with it.
-func checkOrder(ctx context.Context, tx Tx, size int64, leaf proof.Leaf) error {
-	read := func(index int64) (proof.Leaf, error) {
-		b, err := tx.Leaf(ctx, index)
-		if err != nil {
-			return proof.Leaf{}, ErrStore.Because(err)
-		}
-		return proof.ParseLeaf(b)
-	}
-	if size > 0 {
-		previous, err := read(size - 1)
-		if err != nil {
-			return err
-		}
-		if leaf.Day < previous.Day {
-			return ErrOrder.Because(errors.New("day goes back"))
-		}
+func (s *sequence) fits(ctx context.Context, leaf proof.Leaf) error {
+	if leaf.Day < s.day {
+		return ErrOrder.Because(errors.New("day goes back"))
 	}
 	if leaf.Case == nil {
 		return nil
 	}
-	if *leaf.Case >= size {
+	if *leaf.Case >= s.first+int64(len(s.leaves)) {
 		return ErrOrder.Because(errors.New("case is not in the log"))
 	}
-	opened, err := read(*leaf.Case)
+	opened, err := s.read(ctx, *leaf.Case)
 	if err != nil {
 		return err
 	}
@@ -160,4 +234,15 @@ func checkOrder(ctx context.Context, tx Tx, size int64, leaf proof.Leaf) error {
 		return ErrOrder.Because(errors.New("case is not a recorded warrant"))
 	}
 	return nil
+}
+
+func (s *sequence) read(ctx context.Context, index int64) (proof.Leaf, error) {
+	if index >= s.first {
+		return proof.ParseLeaf(s.leaves[index-s.first])
+	}
+	b, err := s.tx.Leaf(ctx, index)
+	if err != nil {
+		return proof.Leaf{}, ErrStore.Because(err)
+	}
+	return proof.ParseLeaf(b)
 }

@@ -95,16 +95,16 @@ func (b brokenTx) ReadHashes(ctx context.Context, ids []int64) ([]tlog.Hash, err
 	return b.Tx.ReadHashes(ctx, ids)
 }
 
-func (b brokenTx) Insert(ctx context.Context, i int64, leaf []byte, ids []int64, hs []tlog.Hash) error {
+func (b brokenTx) Insert(ctx context.Context, i int64, leaves [][]byte, hs []tlog.Hash) error {
 	if b.on == "Insert persisted" {
-		if err := b.Tx.Insert(ctx, i, leaf, ids, hs); err != nil {
+		if err := b.Tx.Insert(ctx, i, leaves, hs); err != nil {
 			return err
 		}
 	}
 	if strings.HasPrefix(b.on, "Insert") {
 		return errFault
 	}
-	return b.Tx.Insert(ctx, i, leaf, ids, hs)
+	return b.Tx.Insert(ctx, i, leaves, hs)
 }
 
 func TestF40SequenceFaultsLeaveNoLeaf(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/disclose"
@@ -32,6 +33,14 @@ type Issuing struct {
 type Disclosing struct{ *session }
 
 var _ disclose.Keys = (*Disclosing)(nil)
+
+// A call costs Vault as much as thirty of its items do. So those who enrol, of whom many
+// come at once, share one at a time; and those who sign in, one by one, come together for a
+// moment, if others do.
+const (
+	enrolItems = 1024
+	macRest    = 10 * time.Millisecond
+)
 
 // maxBatch is how many values one call opens: Vault takes 32 MiB and this time
 // is far below the caller's deadline.
@@ -73,6 +82,8 @@ func OpenIssuing(ctx context.Context, c Config) (*Issuing, error) {
 		return nil, err
 	}
 	k := &Issuing{session: s}
+	k.pseudonym.Rest = macRest
+	k.fingerprint.Alone, k.fingerprint.Items = true, enrolItems
 	k.link.Send = s.encrypt(mount + "/encrypt/" + keyLink)
 	k.fingerprint.Send, k.pseudonym.Send = s.hmac(keyFingerprint), s.hmac(keyPseudonym)
 	return k, nil
@@ -100,7 +111,7 @@ func (k *Issuing) WrapHalfIn(ctx context.Context, group int, label string, k1 []
 	if err := k.fit(ctx, group); err != nil {
 		return "", err
 	}
-	queue, _ := k.halves.LoadOrStore(group, &coalesce.Group[sealItem, string]{Send: k.encrypt(recordKey("encrypt", group))})
+	queue, _ := k.halves.LoadOrStore(group, &coalesce.Group[sealItem, string]{Alone: true, Items: enrolItems, Send: k.encrypt(recordKey("encrypt", group))})
 	wrapped, err := wrap(ctx, queue.(*coalesce.Group[sealItem, string]), label, k1)
 	if err != nil {
 		return "", err

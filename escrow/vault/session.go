@@ -354,9 +354,10 @@ func (s *session) loginWith(ctx context.Context, secretID string) error {
 	return nil
 }
 
-// Called is told of a call to Vault: which of Operations it was, how long it took, the
-// log-in included if there had to be one, and whether Vault did not do it.
-type Called func(operation string, took time.Duration, failed bool)
+// Called is told of a call to Vault when it is over: which of Operations it was, how long it
+// took, the log-in included if there had to be one, and whether Vault did not do it. The
+// context is the caller's, or nobody's if several share the call.
+type Called func(ctx context.Context, operation string, took time.Duration, failed bool)
 
 // Operations are what [Called] tells apart: those of Transit, and all else.
 var Operations = []string{"decrypt", "encrypt", "hmac", "keys", "rewrap", "other"}
@@ -378,7 +379,7 @@ func (s *session) call(ctx context.Context, method, path string, body, out any) 
 	began := time.Now()
 	err := s.authorised(ctx, method, path, body, out)
 	if told := s.called.Load(); told != nil {
-		(*told)(operation(path), time.Since(began), refusal.Of(err) != nil)
+		(*told)(ctx, operation(path), time.Since(began), refusal.Of(err) != nil)
 	}
 	return err
 }

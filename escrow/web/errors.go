@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -93,6 +94,7 @@ type WithFacts struct {
 	Targets []registrar.TargetStatus // of the warrant, where each is refused
 
 	Back      string    // the sign-in at a platform, on the way of which it was refused: its address here
+	Undone    string    // what has not happened, where more is known than [Server.Undone] says
 	Unsaved   string    // what the person typed, which nobody has now but they
 	Reference string    // of the review of an enrolment
 	From      time.Time // UTC day from which it is not held; zero: not decided
@@ -117,11 +119,24 @@ func (s *Server) ShowRefusal(w http.ResponseWriter, r *http.Request, e *refusal.
 		path = "/authorize/*"
 	}
 	p.Detail = s.detailOf(r.Method, path, e)
-	s.showProblem(w, p)
+	s.showProblem(w, r, path, p)
 }
 
-func (s *Server) showProblem(w http.ResponseWriter, p registrar.Problem) {
-	if err := s.Render(w, p.Status, "refused.html", p); err != nil {
+// showProblem writes the page of a refusal at a route. In another language the same address
+// shows it, if a GET of it does no more than to show a page.
+func (s *Server) showProblem(w http.ResponseWriter, r *http.Request, route string, p registrar.Problem) {
+	again := "/"
+	if _, shows := s.limits["GET "+route]; shows && !strings.Contains(route, ":") || strings.HasSuffix(route, "/*") {
+		again = r.URL.Path
+	}
+	if r.Method != http.MethodGet {
+		again = "/"
+	}
+	// What was typed is nowhere else, nor is a reference, or a way back from what a GET does not show again.
+	if p.Unsaved != "" || again == "/" && (p.Back != "" || p.Reference != "") {
+		again = ""
+	}
+	if err := s.RenderAgain(w, r, again, p.Status, "refused.html", p); err != nil {
 		s.Log.Error("could not write a refusal", slog.Any("cause", err))
 	}
 }
@@ -139,6 +154,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	var facts WithFacts
 	if errors.As(err, &facts) {
 		p.Rules, p.Decided, p.Quorum, p.Reference, p.Back, p.Unsaved = facts.Rules, facts.Decided, facts.Quorum, facts.Reference, facts.Back, facts.Unsaved
+		p.Detail = cmp.Or(facts.Undone, p.Detail)
 		p.Grounds, p.Targets = facts.Grounds, facts.Targets
 		if !facts.From.IsZero() {
 			p.From = facts.From.UTC().Format(time.DateOnly)
@@ -150,7 +166,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	}
 	switch {
 	case Accepts(c.Request().Header.Get("Accept"), "text/html"):
-		s.showProblem(w, p)
+		s.showProblem(w, c.Request(), c.Path(), p)
 	default:
 		if err := writeJSON(w, p.Status, registrar.ProblemMediaType, p); err != nil {
 			s.Log.Error("could not write a refusal", slog.Any("cause", err))

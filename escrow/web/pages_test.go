@@ -1,12 +1,16 @@
 package web
 
 import (
+	"log/slog"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // WCAG 2.2, 1.4.3: at least 4.5:1, in both colour schemes.
@@ -52,6 +56,19 @@ func TestContrast(t *testing.T) {
 	}
 }
 
+// TestFieldsHaveAnEdge: what shows where a field is stands out from the page (WCAG 2.2, 1.4.11:
+// 3:1). It is of a colour that TestContrast holds to more.
+func TestFieldsHaveAnEdge(t *testing.T) {
+	css, err := pageFiles.ReadFile("pages/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge := regexp.MustCompile(`input, textarea \{[^}]*border: 2px solid var\(--(hint|ink|accent)\)`)
+	if !edge.Match(css) {
+		t.Error("a field's edge is too pale")
+	}
+}
+
 // A page's forms lead to the identity provider and to the one platform it is
 // about: neither are others named, nor is an app locked out.
 func TestH10FormsLeadOnlyWhereTheyMust(t *testing.T) {
@@ -67,6 +84,37 @@ func TestH10FormsLeadOnlyWhereTheyMust(t *testing.T) {
 		}
 		if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") {
 			t.Error(policy)
+		}
+	}
+}
+
+// TestHeadersOfOWASP: what the OWASP Secure Headers Project lists stands in each answer, but
+// for what it would break: Clear-Site-Data ends sessions at every host of the operator.
+func TestHeadersOfOWASP(t *testing.T) {
+	s, err := New(Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/style.css", "/none"} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		for name, want := range map[string]string{
+			"Strict-Transport-Security": "max-age=63072000", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
+			"Content-Security-Policy": "frame-ancestors 'none'", "X-Permitted-Cross-Domain-Policies": "none", "Referrer-Policy": "no-referrer",
+			"Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+			"Permissions-Policy": "geolocation=()", "Cache-Control": "",
+		} {
+			if got := w.Header().Get(name); got == "" || !strings.Contains(got, want) {
+				t.Errorf("%s: %s: %q", path, name, got)
+			}
+		}
+		if csp := w.Header().Get("Content-Security-Policy"); strings.Contains(csp, "unsafe-") || !strings.Contains(csp, "default-src 'none'") {
+			t.Errorf("%s: %s", path, csp)
+		}
+		for _, name := range []string{"Server", "X-Powered-By"} {
+			if got := w.Header().Get(name); got != "" {
+				t.Errorf("%s: %s: %q", path, name, got)
+			}
 		}
 	}
 }

@@ -17,7 +17,10 @@ import (
 const (
 	maxWorking = 256
 	maxWaiting = 1024
-	maxWait    = time.Second // a request that then finds the database frozen is still answered within five
+	maxWait    = time.Second                   // a request that then finds the database frozen is still answered within five
+	maxOfOne   = (maxWorking + maxWaiting) / 4 // of one sender, at work or waiting: three others come in beside. More where PerSender lets more come at once
+
+	asideAfter = 20 * time.Millisecond // that a request waits for somebody else, with its place
 )
 
 // queue is what is worked on, and what waits.
@@ -25,33 +28,67 @@ type queue struct {
 	working chan struct{}
 	waiting atomic.Int64
 	most    int64
+
+	mu    sync.Mutex
+	share int
+	of    map[string]int // how many each sender has, at work or waiting
 }
 
-func newQueue(working, waiting int) *queue {
-	return &queue{working: make(chan struct{}, working), most: int64(waiting)}
+func newQueue(working, waiting, share int) *queue {
+	return &queue{working: make(chan struct{}, working), most: int64(waiting), share: share, of: map[string]int{}}
 }
 
-// enter waits for a place, which leave gives back. Without one it is errBusy.
-func (q *queue) enter(ctx context.Context) (leave func(), err error) {
-	leave = func() { <-q.working }
+// enter waits for a place, which leave gives back. Without one it is errBusy, or errTooMany for
+// a sender who has their share.
+func (q *queue) enter(ctx context.Context, sender string) (leave func(), err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.of[sender] >= q.share {
+		return nil, errTooMany
+	}
+	q.of[sender]++
+	q.mu.Unlock()
+	err = q.wait(ctx)
+	q.mu.Lock()
+	if err != nil {
+		q.gone(sender)
+		return nil, err
+	}
+	return func() {
+		<-q.working
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.gone(sender)
+	}, nil
+}
+
+// gone counts one less of a sender, under mu.
+func (q *queue) gone(sender string) {
+	if q.of[sender]--; q.of[sender] == 0 {
+		delete(q.of, sender)
+	}
+}
+
+// wait takes a place, at once or within its time.
+func (q *queue) wait(ctx context.Context) error {
 	select {
 	case q.working <- struct{}{}:
-		return leave, nil
+		return nil
 	default:
 	}
 	defer q.waiting.Add(-1)
 	if q.waiting.Add(1) > q.most {
-		return nil, errBusy
+		return errBusy
 	}
 	late := time.NewTimer(maxWait)
 	defer late.Stop()
 	select {
 	case q.working <- struct{}{}:
-		return leave, nil
+		return nil
 	case <-late.C:
-		return nil, errBusy
+		return errBusy
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -84,21 +121,49 @@ func (s *Server) inTurn(method, pattern string, h Handler) Handler {
 				io.Closer
 			}{rest, r.Body}
 		}
-		leave, err := s.queue.enter(r.Context())
-		if err != nil {
+		sender, _ := s.sender(r) // refused where there is a rate; here it is who is connected
+		answer := &place{ResponseWriter: w, enter: func(ctx context.Context) (func(), error) { return s.queue.enter(ctx, network(sender)) }}
+		if err := answer.take(r.Context()); err != nil {
 			return err
 		}
-		answer := &place{ResponseWriter: w, leave: sync.OnceFunc(leave)}
-		defer answer.leave()
-		return h(answer, r)
+		defer func() { answer.leave() }()
+		return h(answer, r.WithContext(context.WithValue(r.Context(), placeKey{}, answer)))
 	}
+}
+
+// Aside runs what waits for a server of somebody else, in a request whose context this is. If
+// that takes its time the request gives its place back meanwhile and takes another one
+// afterwards; without one the error is a refusal.
+func (s *Server) Aside(ctx context.Context, wait func()) error {
+	p, ok := ctx.Value(placeKey{}).(*place)
+	if !ok { // of a route without a queue
+		wait()
+		return nil
+	}
+	long := time.AfterFunc(asideAfter, p.leave)
+	if wait(); long.Stop() {
+		return nil
+	}
+	p.leave()
+	return p.take(ctx)
 }
 
 // place is an answer with its place, which is given back when the answer begins: whoever reads
 // slowly keeps none.
 type place struct {
 	http.ResponseWriter
+	enter func(ctx context.Context) (leave func(), err error)
 	leave func()
+}
+
+type placeKey struct{} // of a context: the *place of its request
+
+func (p *place) take(ctx context.Context) error {
+	leave, err := p.enter(ctx)
+	if err == nil {
+		p.leave = sync.OnceFunc(leave)
+	}
+	return err
 }
 
 // WriteHeader implements http.ResponseWriter.

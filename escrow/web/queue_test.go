@@ -19,7 +19,7 @@ import (
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEdge(t, &strings.Builder{})
-		s.queue = newQueue(2, 3)
+		s.queue = newQueue(2, 3, 100)
 		var done atomic.Int32
 		goOn := make(chan struct{})
 		s.Handle("POST", "/work", Form, Rate{}, func(w http.ResponseWriter, r *http.Request) error {
@@ -106,7 +106,7 @@ func TestBodiesBeforeTheQueue(t *testing.T) {
 func TestSlowReadersKeepNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEdge(t, &strings.Builder{})
-		s.queue = newQueue(1, 0)
+		s.queue = newQueue(1, 0, 1)
 		read := make(chan struct{})
 		s.Handle("GET", "/slow", NoBody, Rate{}, func(w http.ResponseWriter, _ *http.Request) error {
 			_, err := w.Write([]byte("x"))
@@ -121,5 +121,92 @@ func TestSlowReadersKeepNoPlace(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 		close(read)
+	})
+}
+
+// Whoever waits for somebody else's server keeps nobody from their turn, and goes on when it has
+// answered, in a turn of their own.
+func TestWhoWaitsForAnotherKeepsNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEdge(t, &strings.Builder{})
+		s.queue = newQueue(1, 0, 2)
+		answers, goOn := make(chan struct{}), make(chan struct{})
+		s.Handle("GET", "/slow", NoBody, Rate{}, func(w http.ResponseWriter, r *http.Request) error {
+			return s.Aside(r.Context(), func() { <-answers })
+		})
+		s.Handle("GET", "/quick", NoBody, Rate{}, func(_ http.ResponseWriter, r *http.Request) error {
+			return s.Aside(r.Context(), func() {})
+		})
+		s.Handle("GET", "/work", NoBody, Rate{}, func(http.ResponseWriter, *http.Request) error { <-goOn; return nil })
+		get := func(path string) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			go s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			synctest.Wait()
+			return w
+		}
+		slow := get("/slow")
+		if w := get("/quick"); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("before anybody waits: %d", w.Code)
+		}
+		time.Sleep(2 * asideAfter)
+		if w := get("/quick"); w.Code != http.StatusOK {
+			t.Errorf("while another waits: %d %s", w.Code, w.Body)
+		}
+		answers <- struct{}{}
+		if synctest.Wait(); slow.Code != http.StatusOK {
+			t.Errorf("who waited: %d", slow.Code)
+		}
+		slow = get("/slow")
+		time.Sleep(2 * asideAfter)
+		get("/work")
+		answers <- struct{}{}
+		if synctest.Wait(); slow.Code != http.StatusServiceUnavailable {
+			t.Errorf("who finds no place any more: %d", slow.Code)
+		}
+		close(goOn)
+		synctest.Wait()
+		if len(s.queue.of) != 0 || len(s.queue.working) != 0 {
+			t.Errorf("%v kept, %d at work", s.queue.of, len(s.queue.working))
+		}
+	})
+}
+
+// One sender has a share of the places, and the others come in beside. What a page is made up
+// with waits for nobody.
+func TestOneSenderLeavesPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEdge(t, &strings.Builder{})
+		s.queue = newQueue(2, 4, 3)
+		goOn := make(chan struct{})
+		s.Handle("GET", "/work", NoBody, Rate{}, func(http.ResponseWriter, *http.Request) error { <-goOn; return nil })
+		get := func(sender, path string) *httptest.ResponseRecorder {
+			r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
+			r.RemoteAddr = sender
+			go s.ServeHTTP(w, r)
+			synctest.Wait()
+			return w
+		}
+		for range 3 {
+			get("192.0.2.1:1", "/work")
+		}
+		if w := get("192.0.2.1:2", "/work"); w.Code != http.StatusTooManyRequests {
+			t.Errorf("more than a share: %d", w.Code)
+		}
+		for range 3 {
+			get("192.0.2.2:1", "/work")
+		}
+		for _, path := range []string{"/style.css", "/icon.svg"} {
+			if w := get("192.0.2.3:1", path); w.Code != http.StatusOK || w.Body.Len() == 0 {
+				t.Errorf("%s: %d", path, w.Code)
+			}
+		}
+		if w := get("192.0.2.3:1", "/work"); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("one too many: %d", w.Code)
+		}
+		close(goOn)
+		synctest.Wait()
+		if w := get("192.0.2.1:1", "/work"); w.Code != http.StatusOK || len(s.queue.of) != 0 {
+			t.Errorf("afterwards: %d, %v", w.Code, s.queue.of)
+		}
 	})
 }

@@ -68,16 +68,24 @@ func isProbe(route string) bool { return route == "GET /healthz" || route == "GE
 // a person or a case.
 func (s *Server) record(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		start := time.Now()
+		start, route := time.Now(), s.route(c.Request().Method, c.Path())
+		unseen := OfPeople(route) || isProbe(route)
+		ended := func(int) {}
+		if s.Traced != nil && !unseen {
+			var ctx context.Context
+			ctx, ended = s.Traced(c.Request().Context(), route)
+			c.SetRequest(c.Request().WithContext(ctx))
+		}
 		err := next(c)
 		if err != nil {
 			c.Error(err)
 		}
-		took, route := time.Since(start), s.route(c.Request().Method, c.Path())
+		ended(c.Response().Status)
+		took := time.Since(start)
 		if s.Answered != nil {
 			s.Answered(route, took)
 		}
-		if !OfPeople(route) && !isProbe(route) {
+		if !unseen {
 			s.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
 				slog.String("route", route), slog.Int("status", c.Response().Status), slog.Duration("took", took))
 		}

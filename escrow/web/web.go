@@ -26,6 +26,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/languages"
 )
 
 // Config is what every server needs.
@@ -47,11 +48,21 @@ type Config struct {
 	// Contact is where people reach the operator; the zero one is named nowhere.
 	Contact Contact
 
+	// Zone, optional, is whose clocks pages show a time of day by; nil: UTC. Days are those of UTC.
+	Zone *time.Location
+
+	// Languages, optional, are those of the pages; nil: languages.Ours.
+	Languages *languages.All
+
 	// Answered and Refused, optional, count: how long a request took, by its route
 	// (Routes), and refusals by their code, which is a constant, with whether the fault
 	// is ours. Who counts what is of people (OfPeople) tells nobody when it happened.
 	Answered func(route string, took time.Duration)
 	Refused  func(route, code string, fault bool)
+
+	// Traced, optional, begins to trace a request, which is not of people, by its route; ended
+	// is told the status of the answer.
+	Traced func(ctx context.Context, route string) (_ context.Context, ended func(status int))
 }
 
 // Handler answers a request or returns why not: the edge then logs the refusal
@@ -90,10 +101,11 @@ func New(c Config) (*Server, error) {
 	}
 	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
 	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
-		rated: map[string]bool{}, posted: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), queue: newQueue(maxWorking, maxWaiting), unqueued: map[string]bool{}, line: slowest}
+		rated: map[string]bool{}, posted: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), unqueued: map[string]bool{"/style.css": true, "/icon.svg": true}, line: slowest}
+	s.queue = newQueue(maxWorking, maxWaiting, max(maxOfOne, s.Platforms().AtOnce))
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
-	if s.pages, err = newPages(c.Contact); err != nil {
+	if s.pages, err = newPages(c.Contact, cmp.Or(c.Languages, languages.Ours), cmp.Or(c.Zone, time.UTC)); err != nil {
 		return nil, err
 	}
 	e := s.router
@@ -199,6 +211,11 @@ func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // the identity provider must not learn the platform (ATTACKS N10)
 		h.Set("Cache-Control", "no-store")
+		h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+		h.Set("X-Permitted-Cross-Domain-Policies", "none")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin") // of what a page embeds: who may read by CORS still does
+		h.Set("Cross-Origin-Embedder-Policy", "require-corp")
+		h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
 		if !s.popups[c.Path()] {
 			h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		}

@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 const (
@@ -63,7 +66,7 @@ func OpenFiles(dir string) (*Files, error) {
 	if err != nil {
 		return nil, ErrState.Because(err)
 	}
-	if err := lockFile(f); err != nil {
+	if err := LockFile(f); err != nil {
 		return nil, ErrState.Because(errors.Join(err, f.Close()))
 	}
 	w.lock = f
@@ -162,4 +165,46 @@ func (w *Files) replace(name string, b []byte) error {
 		return err
 	}
 	return errors.Join(w.sync(d), d.Close()) // the rename itself is durable only now
+}
+
+// State is what a look at a witness's directory tells, whether a process uses it or not.
+type State struct {
+	Size     int64     // of the newest tree that it cosigned; 0: none yet
+	At       time.Time // when; zero with the size
+	Running  bool      // a process uses the directory
+	Evidence []string  // files that prove that the log showed two histories
+}
+
+// Look reads the directory of a witness of that log, and changes nothing in it. It is [ErrState]
+// if the state is missing or is of another log.
+func Look(dir, origin, vkey string) (s State, err error) {
+	w := &Files{dir: dir}
+	stored, err := w.read()
+	if err != nil {
+		return s, ErrState.Because(err)
+	}
+	if stored != nil {
+		c, err := proof.OpenUncosigned(origin, vkey, stored)
+		if err != nil {
+			return s, ErrState.Because(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, stateName))
+		if err != nil {
+			return s, ErrState.Because(err)
+		}
+		s.Size, s.At = c.N, info.ModTime()
+	}
+	if s.Evidence, err = filepath.Glob(filepath.Join(dir, "split-view-*.json")); err != nil {
+		return s, ErrState.Because(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil // no process ever did
+	}
+	if err != nil {
+		return s, ErrState.Because(err)
+	}
+	defer f.Close()
+	s.Running = held(f)
+	return s, nil
 }

@@ -127,6 +127,9 @@ var errFault = errors.New("injected fault")
 func (s *store) Load(context.Context) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fault == "cannot be read" {
+		return nil, errFault
+	}
 	return s.state, nil
 }
 

@@ -1,7 +1,7 @@
 // Package witness is a cosigning witness with its state: whoever runs one on
 // their own machine keeps the operator of a log from showing two histories.
 //
-//	Witness       cosigns what only adds to what it has seen: C2SP tlog-witness
+//	Witness       cosigns what only adds to what it has seen, and shows it: C2SP tlog-witness
 //	Files         what it has seen, in a directory that survives a power cut
 //	Serve         the HTTP server around it
 //	FormatRequest the other side: what a log sends
@@ -14,8 +14,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +25,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/penname/penname/verifier/proof"
@@ -79,7 +83,7 @@ func (e Evidence) Marshal() []byte {
 
 // Witness cosigns the checkpoints of one log if each only adds to the one
 // before it. It implements C2SP tlog-witness as an [http.Handler] for POST
-// /add-checkpoint.
+// /add-checkpoint, and for monitors GET /<SHA-256 of the origin, hex>/checkpoint.
 //
 // Trusted for: never cosigning two histories. Whoever controls a witness can
 // cosign a fork, or refuse to cosign. Package proof says how many such witnesses
@@ -90,10 +94,19 @@ type Witness struct {
 	Alarm func(error)
 
 	origin, logVKey string
+	monitored       string // path of the newest checkpoint: "The origin hash is the SHA-256 hash of the log's origin, hex encoded, in lowercase"
 	signer          *torchwood.CosignatureSigner
 	key             ed25519.PrivateKey
 	store           Store
 	now             func() time.Time
+
+	last atomic.Pointer[answered]
+}
+
+// answered is the newest cosignature that was returned, and the checkpoint that it is on.
+type answered struct {
+	checkpoint string
+	line       []byte
 }
 
 // New returns a witness with the given name for the log with that
@@ -113,7 +126,8 @@ func New(ctx context.Context, name string, key ed25519.PrivateKey, origin, logVK
 	if _, err := proof.NewLog(origin, logVKey, []proof.WitnessKey{{Name: name, Operator: name, VKey: signer.Verifier().String()}}, 1); err != nil {
 		return nil, err
 	}
-	w := &Witness{origin: origin, logVKey: logVKey, signer: signer, key: key, store: store, now: now}
+	sum := sha256.Sum256([]byte(origin))
+	w := &Witness{origin: origin, monitored: "/" + hex.EncodeToString(sum[:]) + "/checkpoint", logVKey: logVKey, signer: signer, key: key, store: store, now: now}
 	if _, _, err := w.load(ctx); err != nil {
 		return nil, err
 	}
@@ -245,7 +259,55 @@ func (w *Witness) cosign(c torchwood.Checkpoint) ([]byte, error) {
 	sig := binary.BigEndian.AppendUint32(nil, w.signer.KeyHash())
 	sig = binary.BigEndian.AppendUint64(sig, uint64(t))
 	sig = append(sig, ed25519.Sign(w.key, fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", t, c))...)
-	return fmt.Appendf(nil, "— %s %s\n", w.signer.Name(), base64.StdEncoding.EncodeToString(sig)), nil
+	line := fmt.Appendf(nil, "— %s %s\n", w.signer.Name(), base64.StdEncoding.EncodeToString(sig))
+	w.last.Store(&answered{c.String(), line})
+	return line, nil
+}
+
+// Checkpoint returns the newest checkpoint that the witness has cosigned, for monitors: "it
+// MUST include the cosignature(s) from the witness's key(s) that were returned from
+// add-checkpoint and the cosignature from the log key(s) that the witness verified", and holds
+// nothing else. After a restart it is cosigned again. It is nil if there is none, and [ErrState].
+func (w *Witness) Checkpoint(ctx context.Context) ([]byte, error) {
+	stored, c, err := w.load(ctx)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	key, err := note.NewVerifier(w.logVKey)
+	if err != nil {
+		return nil, ErrState.Because(err)
+	}
+	n, err := note.Open(stored, note.VerifierList(key))
+	if err != nil {
+		return nil, ErrState.Because(err)
+	}
+	last := w.last.Load()
+	if last == nil || last.checkpoint != c.String() {
+		line, err := w.cosign(c)
+		if err != nil {
+			return nil, err
+		}
+		last = &answered{c.String(), line}
+	}
+	return append(fmt.Appendf(nil, "%s\n— %s %s\n", n.Text, n.Sigs[0].Name, n.Sigs[0].Base64), last.line...), nil
+}
+
+// serveCheckpoint is the monitor retrieval of tlog-witness.
+func (w *Witness) serveCheckpoint(rw http.ResponseWriter, r *http.Request) {
+	b, err := w.Checkpoint(r.Context())
+	switch {
+	case err != nil:
+		if w.Alarm != nil {
+			w.Alarm(err)
+		}
+		refuseRequest(rw, err)
+	case b == nil: // "never cosigned a checkpoint for that log"
+		http.NotFound(rw, r)
+	default:
+		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		rw.Header().Set("Cache-Control", "public, max-age=5")
+		_, _ = rw.Write(b) // a client that went away
+	}
 }
 
 // FormatRequest returns the body of an add-checkpoint request: what
@@ -287,9 +349,13 @@ func parseRequest(body []byte) (old int64, path tlog.TreeProof, signed []byte, e
 	return old, path, signed, nil
 }
 
-// ServeHTTP implements C2SP tlog-witness, add-checkpoint. The bodies of its
-// refusals are constants, except for the size in a 409.
+// ServeHTTP implements C2SP tlog-witness: add-checkpoint, and for monitors the newest
+// checkpoint. The bodies of its refusals are constants, except for the size in a 409.
 func (w *Witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet && r.URL.Path == w.monitored {
+		w.serveCheckpoint(rw, r)
+		return
+	}
 	if r.URL.Path != "/add-checkpoint" {
 		http.NotFound(rw, r)
 		return

@@ -114,10 +114,29 @@ func (v Value) appendCanonical(to []byte) []byte {
 		})
 		return closed(to, ']')
 	case '"':
+		if v.plain() {
+			break
+		}
 		s, _ := v.Text()
 		return appendString(to, s)
 	}
 	return append(to, v...)
+}
+
+// plain reports whether a string has the one spelling that [Canonical] gives it: it is printable
+// ASCII, and its escapes are those that have no other form.
+func (v Value) plain() bool {
+	if !printable(string(v)) {
+		return false
+	}
+	for i := strings.IndexByte(string(v), '\\'); i >= 0 && i < len(v); i++ {
+		if v[i] == '\\' {
+			if i++; strings.IndexByte(`"\bfnrt`, v[i]) < 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // closed ends an object or array, after whose last value stands a comma.

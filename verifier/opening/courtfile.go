@@ -17,9 +17,11 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // The files of a court file. What the certificate is made of:
@@ -36,9 +38,9 @@ const (
 
 // What it comes to:
 const (
-	statementFile  = "certificate.json"
-	signedFile     = "certificate.jws"
-	pageFile       = "certificate.html"
+	FileSigned     = "certificate.jws"  // the certificate with its signature
+	FilePage       = "certificate.html" // it as a page, of A4 for each pen name
+	FileStatement  = "certificate.json" // what it says, without a signature
 	resultsFile    = "results.csv"
 	suspectsFolder = "suspects"
 )
@@ -263,6 +265,11 @@ type CourtCheck struct {
 	Unknown     []string          `json:"cannot_be_known"`
 	Certificate *CourtCertificate `json:"certificate,omitempty"` // as it is in the folder, believed or not
 
+	// Records are what the targets that were released commit to, by pen name and as
+	// seal.Reference has them: what a receipt of an enrolment names. A pen name may be there
+	// for each platform of its sector. Believed if Holds.
+	Records map[token.Pseudonym][]string `json:"records,omitempty"`
+
 	refused error // of the first step that does not hold
 }
 
@@ -336,6 +343,7 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	if !c.step(err, "the sealed records open again with the shares and halves in the folder, every share proves itself, and each record is the one that its token commits to") {
 		return c
 	}
+	c.Records = o.records()
 	want.Made, want.By, want.Files = said.Made, said.By, said.Files
 	if what := said.differs(want); what != "" {
 		err = ErrFalse.Because(errors.New(what))
@@ -343,6 +351,24 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	c.step(err, "the certificate says what the package proves, and nothing else")
 	c.derived(f, want, signed)
 	return c
+}
+
+// records are those of the targets that were released, which certify held against their tokens.
+func (o *Opening) records() map[token.Pseudonym][]string {
+	all := map[token.Pseudonym][]string{}
+	for _, t := range o.Targets {
+		if t.Sealed == nil {
+			continue
+		}
+		record := "unreadable" // it was not, a moment before
+		if digest, err := t.Sealed.Record(t.Sealed.Fields).Digest(); err == nil {
+			record = seal.Reference(t.Sealed.Label, digest)
+		}
+		if name := t.Sealed.Pseudonym; !slices.Contains(all[name], record) {
+			all[name] = append(all[name], record)
+		}
+	}
+	return all
 }
 
 // unknown is what no check of a folder can tell.
@@ -357,7 +383,7 @@ var unknown = []string{
 
 // statement reads the certificate, signed if there is a signed one, and verifies nothing.
 func (f *courtFile) statement() (s *CourtCertificate, signed string, err error) {
-	raw, err := f.read(signedFile)
+	raw, err := f.read(FileSigned)
 	switch {
 	case err == nil:
 		signed = strings.TrimSpace(string(raw))
@@ -371,11 +397,11 @@ func (f *courtFile) statement() (s *CourtCertificate, signed string, err error) 
 		return nil, "", err
 	}
 	s = new(CourtCertificate)
-	if err := f.readJSON(statementFile, s); err != nil {
+	if err := f.readJSON(FileStatement, s); err != nil {
 		return nil, "", err
 	}
 	if s.By != "" { // it says that it is signed
-		return s, "", ErrFileMissing.Because(errors.New(signedFile))
+		return s, "", ErrFileMissing.Because(errors.New(FileSigned))
 	}
 	return s, "", nil
 }

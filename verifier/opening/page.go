@@ -215,11 +215,11 @@ func (s CourtCertificate) derived(signed string) (map[string][]byte, error) {
 	if err := json.Indent(&said, canonical, "", "  "); err != nil {
 		return nil, err
 	}
-	files[statementFile] = append(said.Bytes(), '\n')
+	files[FileStatement] = append(said.Bytes(), '\n')
 	if signed != "" {
-		files[signedFile] = []byte(signed + "\n")
+		files[FileSigned] = []byte(signed + "\n")
 	}
-	if files[pageFile], err = s.page(s.Persons...); err != nil {
+	if files[FilePage], err = s.page(s.Persons...); err != nil {
 		return nil, err
 	}
 	if files[resultsFile], err = s.results(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -148,12 +149,41 @@ func (a *annual) end() {
 	year := a.year
 	a.year++
 	for _, c := range listed {
-		row := AnnualRow{Kind: c.kind.Name, Data: c.data, Outcome: c.outcome(), Deleted: c.deleted > 0, Carried: c.day[:4] != strconv.Itoa(year)}
+		row := c.row(year)
 		a.of(year).orders[row] = a.of(year).orders[row].plus(c.hours)
 		if row.Outcome == outcomeOpen {
 			a.touch(c)
 		}
 	}
+}
+
+// row is where a year counts the case, as it stands.
+func (c *auditedCase) row(year int) AnnualRow {
+	return AnnualRow{Kind: c.kind.Name, Data: c.data, Outcome: c.outcome(), Deleted: c.deleted > 0, Carried: c.day[:4] != strconv.Itoa(year)}
+}
+
+// until is the counts as if each year up to the last had ended.
+func (a *annual) until(last int) map[int]*annualCounts {
+	all := make(map[int]*annualCounts)
+	for year, counts := range a.counts {
+		all[year] = &annualCounts{maps.Clone(counts.orders), counts.refused, counts.declined, slices.Clip(counts.lapses)}
+	}
+	listed := a.listed
+	for year := a.year; len(listed) > 0 && year <= last; year++ {
+		if all[year] == nil {
+			all[year] = &annualCounts{orders: map[AnnualRow]tally{}}
+		}
+		var open []*auditedCase
+		for _, c := range listed {
+			row := c.row(year)
+			all[year].orders[row] = all[year].orders[row].plus(c.hours)
+			if row.Outcome == outcomeOpen {
+				open = append(open, c)
+			}
+		}
+		listed = open
+	}
+	return all
 }
 
 // touch lists a case in the year.
@@ -196,14 +226,13 @@ func (a *annual) lapsed(l Leaf) {
 
 func (t tally) plus(hours float64) tally { return tally{t.count + 1, t.hours + hours} }
 
-// years are those until a time in which there was something, rising.
+// years are those until a time in which there was something, rising. It changes nothing: more
+// leaves can come.
 func (a *annual) years(at time.Time, under int) []Year {
-	for now := at.UTC().Year(); len(a.listed) > 0 && a.year <= now; {
-		a.end()
-	}
+	ended := a.until(at.UTC().Year())
 	small := int64(cmp.Or(under, SmallCount))
 	var all []Year
-	for year, counts := range a.counts {
+	for year, counts := range ended {
 		all = append(all, Year{Year: year, SoFar: year >= at.UTC().Year(), Under: small, Orders: coarse(counts.orders, small),
 			Refused: coarse(counts.refused, small), Declined: coarse(counts.declined, small), Lapses: counts.lapses})
 	}

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"filippo.io/torchwood"
@@ -154,22 +155,22 @@ type Report struct {
 	Findings   []Finding
 	Statistics Statistics // recomputed from the verified leaves
 	Years      []Year     // for publication, recomputed too
+	Periods    *Periods   // counted leaf by leaf, and compared with Statistics
 	Deadlines  []Deadline // that passed before At and were not met, in the order of the cases
 }
 
 // Fetch returns a reader of the log at a base URL, for [Log.Audit]. http is
 // accepted beside https: everything that is read is authenticated by the
-// checkpoint. Answers are limited in size and never decompressed. roots are the
-// certificate authorities that count; nil: those of this machine.
-func Fetch(base string, roots *x509.CertPool) (torchwood.TileReader, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if roots != nil {
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+// checkpoint. Answers are limited in size and never decompressed. They come through
+// that transport; nil: one of its own, with the certificate authorities of this machine.
+func Fetch(base string, through http.RoundTripper) (torchwood.TileReader, error) {
+	if through == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost, transport.MaxConnsPerHost = fetches, fetches
+		through = transport
 	}
-	transport.DisableCompression = true // a tile is 17 MB at most, a bomb is not
-	transport.MaxIdleConnsPerHost, transport.MaxConnsPerHost = fetches, fetches
 	f, err := torchwood.NewTileFetcher(base, torchwood.WithConcurrencyLimit(fetches), torchwood.WithUserAgent("penname-audit"),
-		torchwood.WithHTTPClient(&http.Client{Transport: bounded{transport}, Timeout: time.Minute}))
+		torchwood.WithHTTPClient(&http.Client{Transport: bounded{through}, Timeout: time.Minute}))
 	if err != nil {
 		return nil, ErrFetch.Because(err)
 	}
@@ -190,8 +191,39 @@ func (f fetcher) ReadEndpoint(ctx context.Context, path string) ([]byte, error) 
 	if err != nil && ctx.Err() != nil && t.last != nil {
 		err = t.last
 	}
-	return data, err
+	return data, once(path, err)
 }
+
+// once is the error of a read, which the library says once for each try: each of them once.
+func once(path string, err error) error {
+	wrapped := errors.Unwrap(err)
+	if _, many := wrapped.(interface{ Unwrap() []error }); !many {
+		return err
+	}
+	var all []string
+	var each func(error)
+	each = func(err error) {
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, one := range many.Unwrap() {
+				each(one)
+			}
+		} else if text := err.Error(); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	each(wrapped)
+	return tried{path + ": " + strings.Join(all, "; "), wrapped}
+}
+
+// tried is what came of all tries.
+type tried struct {
+	text string
+	err  error
+}
+
+func (t tried) Error() string { return t.text }
+
+func (t tried) Unwrap() error { return t.err }
 
 type triesKey struct{}
 
@@ -211,19 +243,28 @@ func (t *tries) failed(err error) {
 
 const (
 	fetches = 8
+	// maxRetryAfter is how long a log may ask to be left alone, in seconds.
+	maxRetryAfter = 60
 	// maxTile is the size of the largest entry bundle in bytes.
 	maxTile = torchwood.TileWidth * (2 + MaxLeaf)
 )
 
-// bounded cuts every response body at maxTile: the fetcher reads to the end.
+// bounded cuts every response body at maxTile: the fetcher reads to the end. It lets none be
+// decompressed: a tile is 17 MB at most, a bomb is not.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept-Encoding", "identity")
 	resp, err := b.RoundTripper.RoundTrip(r)
 	if t, ok := r.Context().Value(triesKey{}).(*tries); ok && err != nil {
 		t.failed(err)
 	}
 	if err == nil {
+		// The library waits for as long as it is told: a log could keep an auditor waiting for ever.
+		if wait, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || wait > maxRetryAfter {
+			resp.Header.Del("Retry-After")
+		}
 		resp.Body = struct {
 			io.Reader
 			io.Closer
@@ -243,7 +284,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 // the checkpoint, [ErrAudit] if the report has findings, and, if it has none that
 // accuse, [ErrNewer] for leaves that this program cannot read and [ErrIncomplete]
 // for a bundle, or its endorsements, that could not be had. The cause of the last four is an
-// [IndexError] with the first index.
+// [IndexError] with the first index. [ErrSums] is of numbers that do not add up.
 func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOptions) (*Report, error) {
 	r := &Report{}
 	if o.Rules == nil || o.At.IsZero() {
@@ -263,8 +304,10 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 		o.At = r.Cosigned
 	}
 	a := newAuditor(o)
+	r.Periods = &Periods{}
 	err = eachEntry(ctx, tiles, r.Checkpoint.Tree, 0, func(index int64, e entry) error {
 		a.replay(index, e)
+		r.Periods.count(e)
 		r.Leaves = index + 1
 		if o.Progress != nil && r.Leaves%mirrorGroup == 0 {
 			o.Progress(r.Leaves, r.Checkpoint.N)
@@ -275,7 +318,10 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 	if err != nil {
 		return r, err
 	}
-	return r, r.verdict()
+	if err := r.verdict(); err != nil {
+		return r, err
+	}
+	return r, r.AddUp(r.Periods.Months())
 }
 
 // compare judges a log by its age and against what the auditor trusts. Evidence
@@ -302,10 +348,13 @@ func (l *Log) compare(ctx context.Context, tiles torchwood.TileReader, r *Report
 	return err
 }
 
+// accusesNobody are the findings that say what this program could not judge, and how that is
+// refused.
+var accusesNobody = map[string]*refusal.Error{FindingNewer: ErrNewer, FindingUnavailable: ErrIncomplete, FindingNotEndorsed: ErrIncomplete, FindingRecord: ErrIncomplete}
+
 // verdict is what the findings come to. One that accuses comes before one that
 // does not.
 func (r *Report) verdict() (verdict error) {
-	accusesNobody := map[string]*refusal.Error{FindingNewer: ErrNewer, FindingUnavailable: ErrIncomplete, FindingNotEndorsed: ErrIncomplete, FindingRecord: ErrIncomplete}
 	for _, f := range r.Findings {
 		at := &IndexError{Index: f.Index, Cause: errors.New(f.Code)}
 		said, ok := accusesNobody[f.Code]

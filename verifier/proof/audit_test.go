@@ -502,3 +502,28 @@ func BenchmarkAudit(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(1<<16), "ns/leaf")
 }
+
+// A log that is asked to wait for a year is asked again: an auditor waits for nobody for ever.
+func TestAuditDoesNotWaitForEver(t *testing.T) {
+	w := newWorld(t).grow(3)
+	files := http.FileServerFS(w.files())
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 1 {
+			rw.Header().Set("Retry-After", "31536000")
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		files.ServeHTTP(rw, r)
+	}))
+	defer s.Close()
+	tiles, err := proof.Fetch(s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := tiles.ReadEndpoint(ctx, "checkpoint"); err != nil || asked != 2 {
+		t.Error(asked, err)
+	}
+}

@@ -181,7 +181,9 @@ func (a *auditor) addErased(l Leaf) {
 	a.stats.Erased++
 }
 
+// report says what was found until now. More leaves can be replayed behind it.
 func (a *auditor) report(r *Report) {
+	a.stats.Unnoticed, a.stats.Open = 0, 0
 	for _, c := range a.order {
 		if c.tookEffect() && !c.noticed {
 			a.stats.Unnoticed++
@@ -200,7 +202,7 @@ func (a *auditor) report(r *Report) {
 		slices.Sort(a.days)
 		a.stats.MedianDays = (a.days[(n-1)/2] + a.days[n/2]) / 2
 	}
-	r.Findings, r.Statistics = a.findings, a.stats
+	r.Findings, r.Statistics = slices.Clip(a.findings), a.stats.clone()
 	r.Years = a.annual.years(a.o.At, a.rules.SmallCount)
 }
 

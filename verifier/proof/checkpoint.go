@@ -31,7 +31,7 @@ const (
 type WitnessKey struct {
 	Name     string // for people
 	Operator string // who runs it; the quorum counts operators
-	VKey     string // C2SP signed-note verifier key of type 0x04 (tlog-cosignature)
+	VKey     string // for [NewCosignatureVerifier]
 }
 
 // Log is a log that is trusted under a policy: its own signature and the
@@ -43,9 +43,9 @@ type Log struct {
 	Witnesses []WitnessKey
 	Quorum    int
 
-	witnesses []*torchwood.CosignatureVerifier // as Witnesses
-	signed    torchwood.Policy                 // origin and log key
-	policy    torchwood.Policy                 // signed, and the quorum at any time
+	witnesses []note.Verifier  // as Witnesses
+	signed    torchwood.Policy // origin and log key
+	policy    torchwood.Policy // signed, and the quorum at any time
 	opened    opened
 }
 
@@ -100,7 +100,7 @@ func NewLog(origin, logVKey string, witnesses []WitnessKey, quorum int) (*Log, e
 		signed: torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(origin), torchwood.SingleVerifierPolicy(key))}
 	seen := map[string]bool{"name " + origin: true, "key " + rawKey(logVKey): true}
 	for _, w := range witnesses {
-		v, err := torchwood.NewCosignatureVerifier(w.VKey)
+		v, err := NewCosignatureVerifier(w.VKey)
 		if err != nil {
 			return nil, ErrPolicy.Because(err)
 		}
@@ -163,8 +163,9 @@ func (p timedPolicy) Check(origin string, sigs []note.Signature) error {
 }
 
 // OpenCheckpoint verifies a checkpoint: signed by the log and cosigned by a
-// quorum of distinct operators at any time. Signatures of unknown keys are
-// ignored, as C2SP signed-note demands, and a wrong signature of a known key
+// quorum of distinct operators at any time. Signatures of unknown keys, and so those of
+// algorithms and kinds of cosignatures that are unknown, are ignored, as C2SP signed-note
+// demands, and a wrong signature of a known key
 // is [ErrSignature]. The other refusals are [ErrMalformed], [ErrLog] and
 // [ErrQuorum].
 //

@@ -13,13 +13,29 @@ import (
 // entry is one leaf as it was parsed.
 type entry struct {
 	Leaf
+	raw   []byte
 	err   error // of ParseLeaf
 	newer bool  // of a later version or kind, if that is not nil
 }
 
 func parseEntry(b []byte) entry {
 	l, err := ParseLeaf(b)
-	return entry{l, err, err != nil && newer(b)}
+	return entry{l, b, err, err != nil && newer(b)}
+}
+
+// Entry is one entry of a log, whatever its bytes are.
+type Entry struct {
+	Raw   []byte // as the log has it
+	Leaf  Leaf   // the zero one if Err is not nil
+	Err   error  // of [ParseLeaf]
+	Newer bool   // with Err: it says that it is of a later version or kind
+}
+
+// EachRaw is [EachEntry] with the bytes of each entry.
+func EachRaw(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, from int64, each func(index int64, e Entry) error) error {
+	return eachEntry(ctx, tiles, tree, from, func(index int64, e entry) error {
+		return each(index, Entry{e.raw, e.Leaf, e.err, e.newer})
+	})
 }
 
 // group is what was verified of so many leaves, in their order, up to the first that is
@@ -41,9 +57,9 @@ func eachEntry(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, 
 		return ErrFetch.Because(errors.New("the tree ends before that index"))
 	}
 	inner, stop := context.WithCancel(ctx)
-	r := &groupReader{ctx: inner, tree: tree, tiles: &upperTiles{TileReader: tiles, kept: make(map[tlog.Tile][]byte)}}
+	r := &groupReader{ctx: inner, tree: tree, tiles: Keep(tiles)}
 	groups := make(chan chan group, groupsAhead-1)
-	go r.send(from-from%torchwood.TileWidth, groups)
+	go r.send(from, groups)
 	defer func() {
 		stop()
 		for one := range groups {
@@ -84,7 +100,7 @@ type groupReader struct {
 // send sends a place for each group, in their order, before it is read.
 func (r *groupReader) send(from int64, to chan<- chan group) {
 	defer close(to)
-	for begin := from; begin < r.tree.N; begin += mirrorGroup {
+	for begin := from - from%torchwood.TileWidth; begin < r.tree.N; begin += mirrorGroup {
 		one := make(chan group, 1)
 		select {
 		case to <- one:
@@ -93,7 +109,14 @@ func (r *groupReader) send(from int64, to chan<- chan group) {
 		}
 		go func() {
 			var g group
-			g.err = r.read(begin, min(begin+mirrorGroup, r.tree.N), func(b []byte) { g.entries = append(g.entries, parseEntry(b)) })
+			next := begin
+			g.err = r.read(begin, min(begin+mirrorGroup, r.tree.N), func(b []byte) {
+				var e entry // of those before, which nobody asked for, it stays empty
+				if next >= from {
+					e = parseEntry(b)
+				}
+				g.entries, next = append(g.entries, e), next+1
+			})
 			one <- g
 		}()
 	}
@@ -138,8 +161,13 @@ func (r *groupReader) read(from, to int64, verified func(leaf []byte)) error {
 	return nil
 }
 
-// upperTiles keeps those verified tiles that each group needs again: above the lowest, and
-// at the edge of the tree.
+// Keep returns a reader that keeps those verified tiles which who reads on needs again: above
+// the lowest, and at the edge of the tree.
+func Keep(tiles torchwood.TileReader) torchwood.TileReader {
+	return &upperTiles{TileReader: tiles, kept: make(map[tlog.Tile][]byte)}
+}
+
+// upperTiles is what [Keep] returns.
 type upperTiles struct {
 	torchwood.TileReader
 	mu   sync.Mutex

@@ -166,7 +166,12 @@ func (w *world) proof(index, n int64) []byte {
 // files lays the log out as C2SP tlog-tiles.
 func (w *world) files() fstest.MapFS {
 	w.t.Helper()
-	n := int64(len(w.leaves))
+	return w.filesAt(int64(len(w.leaves)))
+}
+
+// filesAt is what was published when there were n leaves.
+func (w *world) filesAt(n int64) fstest.MapFS {
+	w.t.Helper()
 	fs := fstest.MapFS{"checkpoint": {Data: w.cosigned(n, 0, 1)}}
 	for level := 0; n>>(8*level) > 0; level++ {
 		for from := int64(0); from < n>>(8*level); from += 256 {

@@ -2,9 +2,12 @@ package proof
 
 import (
 	"encoding/hex"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
+
+	"filippo.io/torchwood"
 )
 
 // history is a log under rules of format 5, in the making: the public log of a
@@ -112,19 +115,27 @@ func (h *history) opened(caseIndex int64, which byte) {
 // audit replays the history until a time.
 func (h *history) audit(at time.Time) *Report {
 	h.t.Helper()
-	a := newAuditor(AuditOptions{At: at, Rules: func(bundle string) (Rules, bool) {
+	of := func(bundle string) (Rules, bool) {
 		rules, ok := h.rules[bundle]
 		return rules, ok
-	}})
+	}
+	a, ongoing := newAuditor(AuditOptions{At: at, Rules: of}), NewOngoing(of)
 	for i, l := range h.leaves {
 		b, err := l.Marshal()
 		if err != nil {
 			h.t.Fatalf("leaf %d: %v %+v", i, err, l)
 		}
-		a.replay(int64(i), parseEntry(b))
+		e := parseEntry(b)
+		a.replay(int64(i), e)
+		ongoing.Add(Entry{e.raw, e.Leaf, e.err, e.newer})
+		ongoing.Report(torchwood.Checkpoint{}, nil, at.AddDate(i%3, 0, 0)) //nolint:errcheck // asked in between, for whenever: it changes nothing
 	}
 	r := new(Report)
 	a.report(r)
+	other, _ := ongoing.Report(torchwood.Checkpoint{}, nil, at)
+	if !reflect.DeepEqual(r.Findings, other.Findings) || !reflect.DeepEqual(r.Statistics, other.Statistics) || !reflect.DeepEqual(r.Years, other.Years) || !reflect.DeepEqual(r.Deadlines, other.Deadlines) {
+		h.t.Fatalf("an audit that goes on says\n%+v\nand one of the whole\n%+v", other, r)
+	}
 	return r
 }
 

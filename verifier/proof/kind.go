@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"time"
 )
@@ -410,3 +411,6 @@ func CeremonyLeaf(at time.Time, transcriptHash [32]byte) Leaf {
 	l.Package = hex.EncodeToString(transcriptHash[:])
 	return l
 }
+
+// Kinds are all kinds of leaves, sorted.
+func Kinds() []Kind { return slices.Sorted(maps.Keys(kinds)) }

@@ -51,7 +51,22 @@ func Directory(dir string) (torchwood.TileReader, error) {
 // [ErrMirror] for dir. None changes the mirror; the checkpoint that [ErrRollback] or
 // [ErrSplitView] is about is kept beside it, as evidence.
 func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir string, progress func(done, size int64)) (MirrorReport, error) {
+	return l.mirror(ctx, &mirror{source: source}, dir, progress)
+}
+
+// Export is [Log.Mirror] for a folder that strangers read while it grows, as from a cache that
+// still has an older checkpoint: a partial tile stays until its full tile is there. C2SP
+// tlog-tiles: "Logs MUST serve partial tiles corresponding to tree sizes for which a checkpoint
+// was produced, but MAY delete any partial tile once the corresponding full tile is […]
+// available". beside writes what the entries of a tree name, which are in the folder by then: the
+// checkpoint of that tree comes last, and not at all if it fails.
+func (l *Log) Export(ctx context.Context, source torchwood.TileReader, dir string, beside func(c torchwood.Checkpoint) error, progress func(done, size int64)) (MirrorReport, error) {
+	return l.mirror(ctx, &mirror{source: source, partial: true, beside: beside}, dir, progress)
+}
+
+func (l *Log) mirror(ctx context.Context, m *mirror, dir string, progress func(done, size int64)) (MirrorReport, error) {
 	var r MirrorReport
+	source := m.source
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return r, ErrMirror.Because(err)
 	}
@@ -75,13 +90,13 @@ func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir strin
 			return r, ErrMirror.Because(err) // of another log, or damaged
 		}
 		if err := l.followsMirror(ctx, source, root, kept, signed); err != nil {
-			return r, errors.Join(err, keepRefused(root, c, signed, err))
+			return r, errors.Join(err, keepRefused(root, c, signed, kept, err))
 		}
 		r.Before = before.N
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return r, ErrMirror.Because(err)
 	}
-	m := &mirror{root: root, source: source, tree: c.Tree, saved: make(map[tlog.Tile]bool)}
+	m.root, m.tree, m.saved = root, c.Tree, make(map[tlog.Tile]bool)
 	for from := int64(0); from < c.N; from += mirrorGroup {
 		to := min(from+mirrorGroup, c.N)
 		if err := m.copy(ctx, from, to); err != nil {
@@ -89,6 +104,11 @@ func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir strin
 		}
 		if progress != nil {
 			progress(to, c.N)
+		}
+	}
+	if m.beside != nil {
+		if err := m.beside(c); err != nil {
+			return r, err
 		}
 	}
 	if !bytes.Equal(kept, signed) {
@@ -121,17 +141,56 @@ func (l *Log) followsMirror(ctx context.Context, source torchwood.TileReader, ro
 
 // keepRefused writes a checkpoint that is evidence against the log into the
 // mirror's folder, under the hash of its tree, for the log could deny tomorrow what
-// it signed today, and says where. It does nothing about other refusals.
-func keepRefused(root *os.Root, c torchwood.Checkpoint, signed []byte, refused error) error {
+// it signed today, and says where; beside it, as .known, the mirror's own checkpoint of
+// that moment, which it contradicts. It does nothing about other refusals.
+func keepRefused(root *os.Root, c torchwood.Checkpoint, signed, known []byte, refused error) error {
 	var seen *SeenError
 	if !errors.Is(refused, ErrRollback) && !errors.Is(refused, ErrSplitView) || !errors.As(refused, &seen) {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(c.String()))
 	name := "refused-" + hex.EncodeToString(sum[:8])
-	err := seen.Keep(name, signed, (&mirror{root: root}).write)
+	write := (&mirror{root: root}).write
+	err := errors.Join(seen.Keep(name, signed, write), write(name+".known", known))
 	seen.Kept = path.Join(root.Name(), name)
 	return err
+}
+
+// Exchange compares a checkpoint that another observer kept with the mirror in dir, which
+// [Log.Mirror] made: the log signed both, and so the larger contains the smaller. It returns
+// nil if so. It is [ErrSplitView] if not, and keeps the evidence in dir, which the [SeenError]
+// that is its cause names; [ErrOlder] if the other tree is larger than the mirror's: bring the
+// mirror up to date, and compare again. Cosignatures on the other one do not matter. The
+// other refusals are those of [OpenUncosigned], [ErrTile] and [ErrMirror].
+func (l *Log) Exchange(ctx context.Context, dir string, other []byte) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return ErrMirror.Because(err)
+	}
+	defer root.Close()
+	kept, err := root.ReadFile("checkpoint")
+	if err != nil {
+		return ErrMirror.Because(err)
+	}
+	theirs, _, err := l.open(other, false)
+	if err != nil {
+		return err
+	}
+	ours, err := l.openKept(kept)
+	if err != nil {
+		return ErrMirror.Because(err)
+	}
+	if theirs.N > ours.N {
+		return ErrOlder.Because(&SeenError{Shown: ours.seen(), Known: &Seen{Size: theirs.N}})
+	}
+	own, err := torchwood.NewTileFS(root.FS())
+	if err != nil {
+		return ErrMirror.Because(err)
+	}
+	if err := l.follows(ctx, own, other, kept); err != nil {
+		return errors.Join(err, keepRefused(root, theirs, other, kept, err))
+	}
+	return nil
 }
 
 // mirrorGroup is how many leaves are fetched and verified together.
@@ -141,13 +200,15 @@ const mirrorGroup = 16 * torchwood.TileWidth
 // there and the rest from the source, and keeps the hash tiles that were
 // verified.
 type mirror struct {
-	root   *os.Root
-	source torchwood.TileReader
-	tree   tlog.Tree
-	afresh bool // nothing from the folder
-	saved  map[tlog.Tile]bool
-	mended int64
-	err    error // of writing
+	root    *os.Root
+	source  torchwood.TileReader
+	tree    tlog.Tree
+	partial bool // tiles stay until they are full
+	beside  func(c torchwood.Checkpoint) error
+	afresh  bool // nothing from the folder
+	saved   map[tlog.Tile]bool
+	mended  int64
+	err     error // of writing
 }
 
 func (m *mirror) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
@@ -249,32 +310,43 @@ func (m *mirror) verify(ctx context.Context, from, to int64) error {
 	return m.err
 }
 
-// write replaces a file in one step: it is whole or as it was, also after a
-// power cut.
-func (m *mirror) write(name string, data []byte) error {
+func (m *mirror) write(name string, data []byte) error { return ReplaceFile(m.root, name, data) }
+
+// ReplaceFile replaces a file of a mirror, by its path with slashes, in one step: it is whole or as it
+// was, also after a power cut. It fails with [ErrMirror].
+func ReplaceFile(root *os.Root, name string, data []byte) error {
 	if dir := path.Dir(name); dir != "." {
-		if err := m.root.MkdirAll(dir, 0o755); err != nil {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
 			return ErrMirror.Because(err)
 		}
 	}
 	temporary := name + unfinished + rand.Text()
-	f, err := m.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return ErrMirror.Because(err)
 	}
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = m.root.Rename(temporary, name)
+		err = root.Rename(temporary, name)
 	}
 	if err != nil {
-		m.root.Remove(temporary) //nolint:errcheck // a leftover is harmless
+		root.Remove(temporary) //nolint:errcheck // a leftover is harmless
 		return ErrMirror.Because(err)
 	}
 	return nil
 }
 
 const unfinished = ".unfinished-"
+
+// outgrown reports whether a file is a partial tile that nobody needs any more.
+func (m *mirror) outgrown(name string) bool {
+	tile, err := torchwood.ParseTilePath(name)
+	if err != nil || tile.W == torchwood.TileWidth || m.saved[tile] {
+		return false
+	}
+	return !m.partial || (tile.N+1)*torchwood.TileWidth <= m.tree.N>>(torchwood.TileHeight*max(tile.L, 0))
+}
 
 // sweep removes what no tree of this size has: partial tiles that have grown,
 // and what an interrupted run left.
@@ -284,8 +356,7 @@ func (m *mirror) sweep() error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		tile, err := torchwood.ParseTilePath(name)
-		if strings.Contains(name, unfinished) || err == nil && tile.W < torchwood.TileWidth && !m.saved[tile] {
+		if strings.Contains(name, unfinished) || m.outgrown(name) {
 			old = append(old, name)
 		}
 		return nil

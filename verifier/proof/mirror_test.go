@@ -194,9 +194,9 @@ func TestMirrorRefuses(t *testing.T) {
 		if _, err := w.log.Audit(t.Context(), tiles, o); err != nil {
 			t.Errorf("%s: the mirror is damaged: %v", name, err)
 		}
-		// I23: what the log signed and the mirror contradicts is kept, once.
+		// I23: what the log signed and the mirror contradicts is kept, once, with what contradicts it.
 		if errors.Is(c.want, proof.ErrRollback) || errors.Is(c.want, proof.ErrSplitView) {
-			if evidence++; !slices.Contains(slices.Collect(maps.Values(onDisk(t, dir))), string(must(c.source.ReadEndpoint(t.Context(), "checkpoint"))(t))) {
+			if evidence += 2; !slices.Contains(slices.Collect(maps.Values(onDisk(t, dir))), string(must(c.source.ReadEndpoint(t.Context(), "checkpoint"))(t))) {
 				t.Errorf("I23 %s: the checkpoint is not kept", name)
 			}
 			_, _ = w.log.Mirror(t.Context(), c.source, dir, nil)
@@ -247,6 +247,56 @@ func TestMirrorResumes(t *testing.T) {
 		}
 		if r := mirrored(t, w, w.tiles(files), dir); r.Before != 300 || !maps.Equal(onDisk(t, dir), served(files)) {
 			t.Fatalf("cut after %d tiles: %+v", limit, r)
+		}
+	}
+}
+
+// lagging reads a folder as a cache shows it: an earlier checkpoint, and the tiles of now.
+type lagging struct {
+	torchwood.TileReader
+	checkpoint []byte
+}
+
+func (l lagging) ReadEndpoint(context.Context, string) ([]byte, error) { return l.checkpoint, nil }
+
+// C2SP tlog-tiles: "Logs MUST serve partial tiles corresponding to tree sizes for which a
+// checkpoint was produced, but MAY delete any partial tile once the corresponding full tile is
+// […] available." Whoever still has an earlier checkpoint reads the export to the end; where its
+// partial tile is full meanwhile, the full one is what they fall back to.
+func TestExportServesEveryCheckpointThatItShowed(t *testing.T) {
+	w, dir := newWorld(t), filepath.Join(t.TempDir(), "export")
+	o := proof.AuditOptions{At: noon, Rules: func(string) (proof.Rules, bool) { return proof.Rules{Threshold: 1}, true }}
+	shown := map[int][]byte{}
+	for _, size := range []int{1, 7, 200, 255} {
+		w.grow(size)
+		if _, err := w.log.Export(t.Context(), w.tiles(w.files()), dir, nil, nil); err != nil {
+			t.Fatal(err, errors.Unwrap(err))
+		}
+		shown[size] = []byte(onDisk(t, dir)["checkpoint"])
+		for size, checkpoint := range shown {
+			tiles, err := proof.Directory(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := w.log.Audit(t.Context(), lagging{tiles, checkpoint}, o); err != nil || r.Leaves != int64(size) {
+				t.Errorf("the tree of %d: %v, %v", size, err, errors.Unwrap(err))
+			}
+		}
+	}
+	w.grow(600)
+	if _, err := w.log.Export(t.Context(), w.tiles(w.files()), dir, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	files := onDisk(t, dir)
+	for name, data := range served(w.files()) {
+		if files[name] != data {
+			t.Errorf("%s is not what the log serves", name)
+		}
+		delete(files, name)
+	}
+	for name := range files {
+		if strings.HasPrefix(name, "tile/0/000") || strings.HasPrefix(name, "tile/entries/000") {
+			t.Errorf("%s is there, and the full tile too", name)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/penname/penname/verifier/proof"
 )
@@ -159,5 +160,69 @@ func TestFoundJ3AMirrorKeepsEvidenceOnly(t *testing.T) {
 				t.Errorf("it convicts an honest log: %v", err)
 			}
 		})
+	}
+}
+
+// Two observers exchange checkpoints: what the log signed for one of them, with or without
+// cosignatures, is held against the mirror of the other.
+func TestExchangeOfCheckpoints(t *testing.T) {
+	w := newWorld(t).grow(300)
+	fork := newWorld(t).grow(4)
+	fork.add(bundleLeaf(999))
+	fork.grow(400)
+	skey, _ := logKey(t, origin, 7)
+	stranger := must(note.Sign(&note.Note{Text: fork.checkpoint(300).String()}, must(note.NewSigner(skey))(t)))(t)
+	grown := newWorld(t).grow(400)
+	for name, c := range map[string]struct {
+		other []byte
+		want  error
+	}{
+		"the same tree":                    {w.cosigned(300, 0, 1), nil},
+		"the same tree, not cosigned":      {w.sign(w.checkpoint(300).String()), nil},
+		"a smaller one":                    {w.cosigned(9, 1, 2), nil},
+		"the empty one":                    {w.sign(w.checkpoint(0).String()), nil},
+		"a larger one":                     {grown.cosigned(400, 0, 1), proof.ErrOlder},
+		"M24 another, as large":            {fork.cosigned(300, 0, 1), proof.ErrSplitView},
+		"M24 another, not cosigned":        {fork.sign(fork.checkpoint(300).String()), proof.ErrSplitView},
+		"M24 another, smaller":             {fork.sign(fork.checkpoint(200).String()), proof.ErrSplitView},
+		"of another history, and larger":   {fork.cosigned(400, 0, 1), proof.ErrOlder}, // it is not known yet
+		"M22 signed by somebody":           {stranger, proof.ErrLog},
+		"M12 no checkpoint":                {[]byte("x"), proof.ErrMalformed},
+		"a smaller part of both histories": {fork.cosigned(4, 0, 1), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			mirrored(t, w, w.tiles(w.files()), dir)
+			before := onDisk(t, dir)
+			err := w.log.Exchange(t.Context(), dir, c.other)
+			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+				t.Fatal(err)
+			}
+			var seen *proof.SeenError
+			if c.want != proof.ErrSplitView {
+				if len(onDisk(t, dir)) != len(before) {
+					t.Error("evidence of nothing is kept")
+				}
+				return
+			}
+			if !errors.As(err, &seen) {
+				t.Fatal(err)
+			}
+			other, known := must(os.ReadFile(seen.Kept))(t), must(os.ReadFile(seen.Kept+".known"))(t)
+			if string(other) != string(c.other) || string(known) != before["checkpoint"] {
+				t.Error("the evidence is other")
+			}
+			if seen.Divergence != nil {
+				err = seen.Divergence.Verify(origin, w.vkey, other, known)
+			} else {
+				err = proof.VerifySplitView(origin, w.vkey, other, known)
+			}
+			if err != nil {
+				t.Error("it does not convict:", err)
+			}
+		})
+	}
+	if err := w.log.Exchange(t.Context(), t.TempDir(), w.cosigned(9, 0, 1)); !errors.Is(err, proof.ErrMirror) {
+		t.Error(err)
 	}
 }

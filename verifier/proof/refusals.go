@@ -25,6 +25,8 @@ var (
 	ErrTile       = refusal.New(refusal.Denied, "proof.bad_tile", "What was read does not hash to its checkpoint, so that the log, a mirror or a disk changed it: read it again, or from another mirror; the cause names the first index that is wrong.")
 	ErrFetch      = refusal.New(refusal.Unavailable, "proof.unreachable", "The log could not be read: try again, or use a mirror.")
 	ErrAudit      = refusal.New(refusal.Denied, "proof.audit_failed", "The log is authentic but records something that the rules forbid: the report names the indexes.")
+	ErrSums       = refusal.New(refusal.Conflict, "proof.sums_differ", "The numbers of the periods do not add up to those of the whole log, so that one of the two is wrong: keep the checkpoint and what was printed, publish neither, and report it; the cause names the first number.")
+	ErrNoEntry    = refusal.New(refusal.NotFound, "proof.no_entry", "The log has no entry of that number: they count from 0 to one less than its size, which the cause names.")
 	ErrMirror     = refusal.New(refusal.Conflict, "proof.mirror", "The folder is not a mirror of this log, or cannot be read or written: name an empty folder or the mirror of this log.")
 	ErrIncomplete = refusal.New(refusal.Unavailable, "proof.audit_incomplete", "The log is authentic and nothing in it was found to break a rule, but some rules, or endorsements of them that verify, could not be had, so that what was done under them is not judged: give their bundle with --bundle, or try again.")
 )

@@ -3,6 +3,7 @@ package proof
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -75,8 +76,9 @@ type Notices struct {
 }
 
 // FindNotices returns what the served notices in a tree that was audited show of a pen
-// name. It is compared on this machine. A case that is still secret does not show.
-func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, penName, platform string) (Notices, error) {
+// name on any of the platforms. It is compared on this machine. A case that is still secret
+// does not show.
+func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, penName string, platforms ...string) (Notices, error) {
 	found := Notices{[]int64{}, []int64{}, []int64{}, []int64{}}
 	recorded, released := make(map[int64]Leaf), make(map[int64]Marks)
 	annulled, whole, lapsed := make(map[int64]Marks), make(map[int64]bool), make(map[int64]bool)
@@ -97,7 +99,12 @@ func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 		case KindLapsed:
 			lapsed[*l.Case] = true
 		case KindNoticed:
-			at := named(recorded[*l.Case], l, penName, platform)
+			at := -1
+			for _, platform := range platforms {
+				if i := named(recorded[*l.Case], l, penName, platform); i >= 0 && (at < 0 || released[*l.Case].Has(i)) {
+					at = i
+				}
+			}
 			place[*l.Case] = at
 			switch {
 			case released[*l.Case].Has(at):
@@ -132,4 +139,33 @@ func EachLeaf(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, f
 		}
 		return e.err
 	})
+}
+
+// EachEntry is [EachLeaf] for whoever goes on at an entry that this program cannot read: each
+// is then given nil. An error of each ends it, and is returned.
+func EachEntry(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, from int64, each func(index int64, l *Leaf) error) error {
+	return eachEntry(ctx, tiles, tree, from, func(index int64, e entry) error {
+		if e.err != nil {
+			return each(index, nil)
+		}
+		return each(index, &e.Leaf)
+	})
+}
+
+// ReadEntry returns the bytes of one entry of a tree, which the caller has authenticated, and
+// its inclusion proof, RFC 6962, 2.1.1, which was checked. It is [ErrNoEntry], [ErrFetch] or
+// [ErrTile].
+func ReadEntry(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, index int64) ([]byte, tlog.RecordProof, error) {
+	if index < 0 || index >= tree.N {
+		return nil, nil, ErrNoEntry.Because(fmt.Errorf("its size is %d", tree.N))
+	}
+	client, err := torchwood.NewClient(tiles)
+	if err != nil {
+		return nil, nil, ErrFetch.Because(err)
+	}
+	raw, path, err := client.Entry(ctx, tree, index)
+	if err != nil {
+		return nil, nil, locate(ctx, tiles, tree, index, err)
+	}
+	return raw, path, nil
 }

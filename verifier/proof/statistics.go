@@ -29,6 +29,15 @@ type Statistics struct {
 	MedianDays    float64          `json:"median_days"`     // from recorded to released; 0 if nothing was released
 }
 
+// clone is s with maps of its own.
+func (s Statistics) clone() Statistics {
+	s.ByKind = maps.Clone(s.ByKind)
+	for _, counts := range []*map[string]int64{&s.Refusals, &s.Declines, &s.Jurisdictions, &s.Offences, &s.Warrants, &s.Reviews} {
+		*counts = maps.Clone(*counts)
+	}
+	return s
+}
+
 // String returns the statistics in a few lines for a terminal, in a fixed order.
 func (s Statistics) String() string {
 	var b bytes.Buffer

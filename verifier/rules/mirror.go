@@ -2,11 +2,13 @@ package rules
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
+
+	"filippo.io/torchwood"
 
 	"github.com/penname/penname/verifier/proof"
 )
@@ -19,11 +21,28 @@ type kept struct {
 
 func keptFile(dir, hash string) string { return filepath.Join(dir, "bundles", hash+".json") }
 
+// readKept reads it. One whose bundle has another hash is as good as gone.
+func readKept(dir, hash string) (k kept, ok bool) {
+	text, err := os.ReadFile(keptFile(dir, hash))
+	if err != nil {
+		return k, false
+	}
+	return parseKept(text, hash)
+}
+
+func parseKept(text []byte, hash string) (k kept, ok bool) {
+	if json.Unmarshal(text, &k) != nil {
+		return k, false
+	}
+	sum := sha256.Sum256(k.Bundle)
+	return k, hex.EncodeToString(sum[:]) == hash
+}
+
 // Mirror gets every bundle that a mirror of a log names, with its endorsements, and
 // every record of a platform, and keeps them in the folder of the mirror, so that the
 // log can be judged without its operator. The mirror was verified (proof.Log.Mirror)
-// under log. What is there already is left alone. It is [ErrUnavailable] if one cannot
-// be had.
+// under log. What is there already, with the hash that the log names, is left alone. It is
+// [ErrUnavailable] if one cannot be had.
 func Mirror(ctx context.Context, dir string, log *proof.Log, fetch Fetch, records Records) error {
 	tiles, err := proof.Directory(dir)
 	if err != nil {
@@ -37,80 +56,99 @@ func Mirror(ctx context.Context, dir string, log *proof.Log, fetch Fetch, record
 	if err != nil {
 		return err
 	}
-	var bundles, platforms []string
-	if err := proof.EachLeaf(ctx, tiles, c.Tree, 0, func(_ int64, l proof.Leaf) {
-		switch l.Kind {
-		case proof.KindBundle:
-			bundles = append(bundles, l.Bundle)
-		case proof.KindPlatform:
-			platforms = append(platforms, l.Package)
-		}
-	}); err != nil {
-		return err
-	}
-	s := NewBundles(fetch)
-	if err := keepEach(bundles, func(hash string) string { return keptFile(dir, hash) }, func(hash string) (any, error) {
-		e, err := s.withEndorsements(ctx, hash)
-		if err != nil {
-			return nil, err
-		}
-		raw, err := e.Marshal()
-		return kept{raw, e.endorsements}, err
-	}); err != nil {
-		return err
-	}
-	return keepEach(platforms, func(digest string) string { return recordFile(dir, digest) }, func(digest string) (any, error) {
-		signed, countersigned, err := records.get(ctx, digest)
-		return keptRecord{signed, countersigned}, err
-	})
+	return Beside(ctx, dir, c, fetch, records)
 }
 
-// keepEach keeps what get gets for each name that has no file yet.
-func keepEach(names []string, file func(name string) string, get func(name string) (any, error)) error {
-	for _, name := range names {
-		if _, err := os.Stat(file(name)); err == nil {
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return proof.ErrMirror.Because(err)
+// Beside is [Mirror] of a checkpoint whose entries are in the folder, and which may not be there yet.
+func Beside(ctx context.Context, dir string, c torchwood.Checkpoint, fetch Fetch, records Records) error {
+	tiles, err := proof.Directory(dir)
+	if err != nil {
+		return err
+	}
+	var bundles, platforms []string
+	if err := proof.EachEntry(ctx, tiles, c.Tree, 0, func(_ int64, l *proof.Leaf) error {
+		switch {
+		case l == nil: // an entry that only a newer program can read is kept all the same
+		case l.Kind == proof.KindBundle:
+			bundles = append(bundles, l.Bundle)
+		case l.Kind == proof.KindPlatform:
+			platforms = append(platforms, l.Package)
 		}
-		v, err := get(name)
+		return nil
+	}); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return proof.ErrMirror.Because(err)
+	}
+	defer root.Close()
+	s := NewBundles(fetch)
+	for _, hash := range bundles {
+		if _, ok := readKept(dir, hash); ok {
+			continue
+		}
+		e, err := s.withEndorsements(ctx, hash)
 		if err != nil {
 			return err
 		}
-		if err := keep(file(name), v); err != nil {
-			return proof.ErrMirror.Because(err)
+		raw, err := e.Marshal()
+		if err != nil {
+			return err
+		}
+		if err := keep(root, keptFile("", hash), kept{raw, e.endorsements}); err != nil {
+			return err
+		}
+	}
+	for _, digest := range platforms {
+		if _, ok := readRecord(dir, digest); ok {
+			continue
+		}
+		signed, countersigned, err := records.get(ctx, digest)
+		if err != nil {
+			return err
+		}
+		if err := keep(root, recordFile("", digest), keptRecord{signed, countersigned}); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// keep writes a file in one step.
-func keep(name string, v any) error {
+// keep writes a file of the mirror as JSON.
+func keep(root *os.Root, name string, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return proof.ErrMirror.Because(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(name+".unfinished", text, 0o644); err != nil { //nolint:gosec // public
-		return err
-	}
-	return os.Rename(name+".unfinished", name)
+	return proof.ReplaceFile(root, filepath.ToSlash(name), text)
 }
 
-// FromMirror gets bundles from the folder of a mirror, and what is not there with
+// FromMirror gets bundles from the folder of a mirror, and what is not there, or damaged, with
 // next.
 func FromMirror(dir string, next Fetch) Fetch {
 	return func(ctx context.Context, hash string) ([]byte, []string, error) {
-		var k kept
-		text, err := os.ReadFile(keptFile(dir, hash))
+		if k, ok := readKept(dir, hash); ok {
+			return k.Bundle, k.Endorsements, nil
+		}
+		return next(ctx, hash)
+	}
+}
+
+// Site reads a file of an exported log, by its path beside the checkpoint.
+type Site func(ctx context.Context, path string) ([]byte, error)
+
+// Or gets from a site, which has the files of a mirror, what fetch does not have.
+func (fetch Fetch) Or(site Site) Fetch {
+	return func(ctx context.Context, hash string) ([]byte, []string, error) {
+		bundle, endorsements, err := fetch(ctx, hash)
 		if err == nil {
-			err = json.Unmarshal(text, &k)
+			return bundle, endorsements, nil
 		}
-		if err != nil {
-			return next(ctx, hash)
+		text, e := site(ctx, filepath.ToSlash(keptFile("", hash)))
+		if k, ok := parseKept(text, hash); e == nil && ok {
+			return k.Bundle, k.Endorsements, nil
 		}
-		return k.Bundle, k.Endorsements, nil
+		return nil, nil, err
 	}
 }

@@ -22,14 +22,14 @@ type Records func(ctx context.Context, digest string) (signed string, countersig
 type Pages func(ctx context.Context, after int64) (page []policy.LoggedPlatform, more bool, err error)
 
 // RecordsOf reads the registry page by page as its records are asked for, in the order
-// of the log.
+// of the log, and goes on where it was: what is asked for can have come since.
 func RecordsOf(pages Pages) Records {
 	var mu sync.Mutex
-	have, last, more := make(map[string]policy.LoggedPlatform), int64(-1), true
+	have, last := make(map[string]policy.LoggedPlatform), int64(-1)
 	return func(ctx context.Context, digest string) (string, []string, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		for {
+		for more := true; ; {
 			if p, ok := have[digest]; ok {
 				return p.Signed, p.Countersigned, nil
 			}
@@ -90,18 +90,44 @@ type keptRecord struct {
 
 func recordFile(dir, digest string) string { return filepath.Join(dir, "platforms", digest+".json") }
 
-// RecordsFromMirror gets records from the folder of a mirror, and what is not there
+// readRecord reads it. One with another digest is as good as gone.
+func readRecord(dir, digest string) (k keptRecord, ok bool) {
+	text, err := os.ReadFile(recordFile(dir, digest))
+	if err != nil {
+		return k, false
+	}
+	return parseRecord(text, digest)
+}
+
+func parseRecord(text []byte, digest string) (k keptRecord, ok bool) {
+	if json.Unmarshal(text, &k) != nil {
+		return k, false
+	}
+	return k, proof.PlatformDigest(k.Signed, k.Countersigned) == digest
+}
+
+// RecordsFromMirror gets records from the folder of a mirror, and what is not there, or damaged,
 // with next.
 func RecordsFromMirror(dir string, next Records) Records {
 	return func(ctx context.Context, digest string) (string, []string, error) {
-		var k keptRecord
-		text, err := os.ReadFile(recordFile(dir, digest))
+		if k, ok := readRecord(dir, digest); ok {
+			return k.Signed, k.Countersigned, nil
+		}
+		return next(ctx, digest)
+	}
+}
+
+// Or gets from a site, which has the files of a mirror, what records does not have.
+func (records Records) Or(site Site) Records {
+	return func(ctx context.Context, digest string) (string, []string, error) {
+		signed, countersigned, err := records(ctx, digest)
 		if err == nil {
-			err = json.Unmarshal(text, &k)
+			return signed, countersigned, nil
 		}
-		if err != nil {
-			return next(ctx, digest)
+		text, e := site(ctx, filepath.ToSlash(recordFile("", digest)))
+		if k, ok := parseRecord(text, digest); e == nil && ok {
+			return k.Signed, k.Countersigned, nil
 		}
-		return k.Signed, k.Countersigned, nil
+		return "", nil, err
 	}
 }

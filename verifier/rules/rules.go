@@ -188,9 +188,9 @@ func (h *History) copy() *History {
 
 // read notes the bundle leaves between an older tree and h.tree.
 func (h *History) read(ctx context.Context, older torchwood.Checkpoint) error {
-	from := int64(0)
+	from, tiles := int64(0), proof.Keep(h.tiles)
 	if older.Origin != "" {
-		switch err := proof.Extends(ctx, h.tiles, older, h.tree); {
+		switch err := proof.Extends(ctx, tiles, older, h.tree); {
 		case errors.Is(err, proof.ErrSplitView):
 			return err
 		case errors.Is(err, proof.ErrOlder):
@@ -200,7 +200,7 @@ func (h *History) read(ctx context.Context, older torchwood.Checkpoint) error {
 		}
 		from = older.N
 	}
-	err := proof.EachLeaf(ctx, h.tiles, h.tree.Tree, from, func(index int64, l proof.Leaf) {
+	err := proof.EachLeaf(ctx, tiles, h.tree.Tree, from, func(index int64, l proof.Leaf) {
 		if l.Kind == proof.KindBundle {
 			h.entries = append(h.entries, Entry{l.Bundle, index, l.Day})
 		}
@@ -411,6 +411,13 @@ func (h *History) Cosigned() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.cosigned
+}
+
+// Size is how many entries the newest tree has that was followed.
+func (h *History) Size() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tree.N
 }
 
 // Log returns the log under the policy by which it was last verified.

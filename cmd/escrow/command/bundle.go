@@ -40,14 +40,18 @@ func bundleShow(p *program) *cobra.Command {
 				return err
 			}
 			lines := b.Lines()
-			said := strings.Join(lines, "\n")
-			for _, name := range slices.Sorted(maps.Keys(b.Policies)) {
-				said += "\n\n" + name + ":\n\n" + strings.TrimSpace(b.Policies[name])
-			}
-			return p.print(map[string]any{"lines": lines, "rules": b.Policies}, said)
+			return p.print(map[string]any{"lines": lines, "rules": b.Policies}, strings.Join(lines, "\n")+rulesOf(b))
 		})
 	c.Long = "Shows what endorse shows, and then the text of each rule file. Nothing is signed."
 	return c
+}
+
+// rulesOf are the rules of a bundle, word for word.
+func rulesOf(b *policy.Bundle) (all string) {
+	for _, name := range slices.Sorted(maps.Keys(b.Policies)) {
+		all += "\n\n" + name + ":\n\n" + strings.TrimSpace(b.Policies[name])
+	}
+	return all
 }
 
 // triedCase is a case as bundle test shows it.

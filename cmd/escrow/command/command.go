@@ -7,12 +7,12 @@ package command
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,14 +40,19 @@ type Env struct {
 	Passphrase func(ctx context.Context, home string, fresh bool) ([]byte, error)
 	// Ask shows the person at the terminal a question, with what it is about, and returns the
 	// line that they type, or the lines that they paste. It ends with ctx. nil: there is nobody to ask.
-	Ask   func(ctx context.Context, question string) (string, error)
-	Close func() // optional: gives back what Passphrase and Ask took
+	Ask func(ctx context.Context, question string) (string, error)
+	// Browser shows a file to the person, in a browser. nil: there is none, and the file is named.
+	Browser func(file string) error
+	Program string // file of this program, which draws strangers' pictures in processes of its own
+	Close   func() // optional: gives back what Passphrase and Ask took
 }
 
 // System is the environment of a real process.
 func System() Env {
 	t := &terminal{}
+	program, _ := os.Executable() // "": no picture is drawn
 	return Env{
+		Browser: browse, Program: program,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: t.ask, Ask: t.question, Close: t.close, Terminal: shell.Terminal(os.Stderr),
 		HTTP: registrar.NewHTTP(nil),
 	}
@@ -60,7 +65,6 @@ type program struct {
 	ctx    context.Context // its end interrupts questions; set when a command runs
 	server string          // address of the registrar
 	caFile string
-	roots  *x509.CertPool // of the certificates of servers; nil: those of this machine
 }
 
 // Run runs the program with args, without the program's name, and returns the
@@ -69,11 +73,27 @@ func Run(ctx context.Context, args []string, env Env) int {
 	if env.Close != nil {
 		defer env.Close()
 	}
-	root := newRoot(&program{Env: env})
+	p := &program{Env: env}
+	defer p.hangUp()
+	root := newRoot(p)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	return shell.Execute(ctx, root, args)
+}
+
+// Commands are all of the program, for its manual pages and completions.
+func Commands() *cobra.Command {
+	root := newRoot(&program{})
+	shell.Prepare(root)
+	return root
+}
+
+// hangUp closes what is idle: a process may run several programs.
+func (p *program) hangUp() {
+	if p.HTTP != nil {
+		p.HTTP.CloseIdleConnections()
+	}
 }
 
 func newRoot(p *program) *cobra.Command {
@@ -86,10 +106,11 @@ func newRoot(p *program) *cobra.Command {
 			"Exit codes: 0 done; 1 refused or failed, with a code and how to mend it; 2 wrong\n" +
 			"usage; 130 interrupted.",
 		Example: "  escrow log audit --bundle bundle.json --server https://penname.example",
-		PersistentPreRunE: func(c *cobra.Command, _ []string) (err error) {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			p.json, p.ctx = shell.AsJSON(c), c.Context()
-			if p.roots, err = registrar.Authorities(p.caFile); p.roots != nil {
-				p.HTTP = registrar.NewHTTP(p.roots)
+			roots, err := registrar.Authorities(p.caFile)
+			if roots != nil {
+				p.HTTP = registrar.NewHTTP(roots)
 			}
 			return err
 		},
@@ -97,7 +118,7 @@ func newRoot(p *program) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
 	root.PersistentFlags().StringVar(&p.caFile, "ca-file", "", "PEM file of certificate authorities that count for servers beside this machine's")
-	root.AddCommand(warrant(p), openings(p), custodians(p), bundles(p), log(p), platform(p), evidence(p), key(p), notice(p), version(p))
+	root.AddCommand(warrant(p), openings(p), custodians(p), desks(p), bundles(p), log(p), publicRecord(p), platform(p), evidence(p), key(p), notice(p), me(p), version(p))
 	return root
 }
 
@@ -179,12 +200,17 @@ func (p *program) readBundle(name string) (*policy.Bundle, error) {
 // follow asks the public log which rules are in force, beginning with a bundle that
 // is trusted and with what was read before, and returns all bundles that it holds and
 // the one in force. It reads the log that the registrar serves, or a mirror.
+//
+// It reads all of it but what was read before. A part would not do: the entry of the trusted bundle
+// may be anywhere, and a log that showed it once more behind its successor would have a reader who
+// begins there take what is superseded for what is in force; the records of platforms that evidence
+// is held to are older than any bundle may be.
 func (p *program) follow(ctx context.Context, trusted *policy.Bundle, read []byte, mirror string, maxAge time.Duration) (*rules.History, *policy.Bundle, error) {
 	source, err := tiles(p, mirror)
 	if err != nil {
 		return nil, nil, err
 	}
-	fetch := rules.Fetch(p.fetchBundle)
+	fetch := p.fetchRules()
 	if mirror != "" {
 		fetch = rules.FromMirror(mirror, fetch)
 	}
@@ -204,6 +230,23 @@ func (p *program) fetchBundle(ctx context.Context, hash string) ([]byte, []strin
 		return nil, nil, err
 	}
 	return r.BundleByHash(ctx, hash)
+}
+
+// fetchRules gets bundles from the registrar, or from an export of the log (escrow log export) that
+// --server names in its place.
+func (p *program) fetchRules() rules.Fetch { return rules.Fetch(p.fetchBundle).Or(p.exported) }
+
+// fetchRecords gets those of platforms, as fetchRules does.
+func (p *program) fetchRecords() rules.Records {
+	return rules.RecordsOf(p.fetchPlatforms).Or(p.exported)
+}
+
+// maxExported bounds a bundle with its endorsements, or the record of a platform, in bytes.
+const maxExported = 16 << 20
+
+// exported reads a file of an export.
+func (p *program) exported(ctx context.Context, path string) ([]byte, error) {
+	return p.get(ctx, strings.TrimRight(p.server, "/")+registrar.PathLog+"/"+path, maxExported)
 }
 
 // fetchPlatforms gets a page of the registry from the registrar.

@@ -40,10 +40,15 @@ func custodians(p *program) *cobra.Command {
 
 // flags say where the folder is and what opens it.
 func (h *home) flags(c *cobra.Command) {
-	config, _ := os.UserConfigDir()
-	c.PersistentFlags().StringVar(&h.dir, "home", filepath.Join(config, "escrow"), "the custodian's folder")
+	c.PersistentFlags().StringVar(&h.dir, "home", defaultHome(), "the custodian's folder")
 	c.PersistentFlags().StringVar(&h.passphraseFile, "passphrase-file", "", "file (mode 0600) with the folder's passphrase; else it is asked for")
 	c.MarkPersistentFlagDirname("home") //nolint:errcheck // it exists
+}
+
+// defaultHome is where a custodian's folder is who does not say.
+func defaultHome() string {
+	config, _ := os.UserConfigDir()
+	return filepath.Join(config, "escrow")
 }
 
 // at is the folder's place.
@@ -86,9 +91,16 @@ type seat struct {
 }
 
 func (h *home) seat(ctx context.Context) (s seat, err error) {
-	if s.Custodian, err = h.open(ctx); err != nil {
+	c, err := h.open(ctx)
+	if err != nil {
 		return s, err
 	}
+	return h.seatOf(ctx, c)
+}
+
+// seatOf is the seat of a folder that is unlocked already.
+func (h *home) seatOf(ctx context.Context, c *custodian.Custodian) (s seat, err error) {
+	s.Custodian = c
 	if s.client, err = h.registrar(); err != nil {
 		return s, err
 	}
@@ -109,60 +121,93 @@ func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since [
 	return f, since, err
 }
 
-// answer gives a custodian's answer in a case: the one that the folder has signed
-// already, unless the answers of a file are others, or what sign makes of the case as it was
-// reviewed. It prints the review, what was signed and the case as it stands then.
+// errUnsent is why a signed answer did not reach the registrar, or nobody knows whether it did.
+type errUnsent struct{ error }
+
+func (e errUnsent) Unwrap() error { return e.error }
+
+// unsent is what a person is told of it.
+const (
+	unsent       = "your answer was signed and is kept in this folder; whether the registrar has it is not known: the same "
+	unsentAtDesk = "your answer was signed and is kept in your folder; whether the registrar has it is not known: send it again from the page of the case"
+)
+
+// answer prints what came of an answer in a case: see [seat.answer].
 func (h *home) answer(ctx context.Context, id, decision, reason, text string, answers []custodian.Answer, sign func(seat, *custodian.Review) (string, error)) error {
-	if text = strings.TrimSpace(text); text != "" {
-		if err := opening.CheckText(text); err != nil {
-			return err // before anybody types a passphrase
-		}
+	text, err := words(text)
+	if err != nil {
+		return err // before anybody types a passphrase
 	}
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
 	}
-	signed, err := c.Decision(id, decision, reason, c.inForce)
+	st, about, said, err := c.answer(ctx, h.Now, id, decision, reason, text, answers, sign)
 	if err != nil {
-		return err
-	}
-	about := ""
-	if signed != "" {
-		if about, err = h.again(ctx, c, id, signed, answers); err != nil {
-			return err
-		}
-	} else {
-		f, since, err := c.fetch(ctx, id)
-		if err != nil {
-			return err
-		}
-		r, err := c.Reviewed(id, f, since, h.Now())
-		if err != nil {
-			return err
-		}
-		if _, err := c.MayAnswer(r, h.Now()); err != nil {
-			return err
-		}
-		if signed, err = sign(c, r); err != nil {
-			return err
-		}
-		about = r.String()
-	}
-	st, said, err := c.send(ctx, h, id, signed, text)
-	if err != nil {
-		if !h.json {
-			fmt.Fprintln(h.Stderr, "your answer was signed and is kept in this folder; whether the registrar has it is not known: the same command sends it again")
+		if errors.As(err, &errUnsent{}) && !h.json {
+			fmt.Fprintln(h.Stderr, unsent+"command sends it again")
 		}
 		return err
-	}
-	if forget(c.exhibitsOf(id)) > 0 {
-		said = "what was published of this case is removed again from this machine's folder for what is temporary\n" + said
 	}
 	return h.print(st, about+said+st.String())
 }
 
+// words are reasons in words without the spaces around them, if they can be said.
+func words(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return "", nil
+	}
+	return text, opening.CheckText(text)
+}
+
+// answer gives a custodian's answer in a case: the one that the folder has signed
+// already, unless the answers of a file are others, or what sign makes of the case as it was
+// reviewed. It returns the case as it stands then, and what a person reads before that: about
+// what was answered, and what was said.
+func (s seat) answer(ctx context.Context, now func() time.Time, id, decision, reason, text string, answers []custodian.Answer, sign func(seat, *custodian.Review) (string, error)) (st registrar.CaseStatus, about, said string, err error) {
+	signed, err := s.Decision(id, decision, reason, s.inForce)
+	if err != nil {
+		return st, "", "", err
+	}
+	if signed != "" {
+		about, err = s.again(ctx, id, signed, answers)
+	} else {
+		about, signed, err = s.judged(ctx, now, id, sign)
+	}
+	if err != nil {
+		return st, "", "", err
+	}
+	st, said, err = s.send(ctx, now, id, signed, text)
+	if err != nil {
+		return st, "", "", errUnsent{err}
+	}
+	if forget(s.exhibitsOf(id)) > 0 {
+		said += "what was published of this case is removed again from this machine's folder for what is temporary\n"
+	}
+	said += "where the case stands now:\n"
+	return st, about, said, nil
+}
+
+// judged is what sign makes of a case as it was reviewed, behind the review.
+func (s seat) judged(ctx context.Context, now func() time.Time, id string, sign func(seat, *custodian.Review) (string, error)) (about, signed string, err error) {
+	f, since, err := s.fetch(ctx, id)
+	if err != nil {
+		return "", "", err
+	}
+	r, err := s.Reviewed(id, f, since, now())
+	if err != nil {
+		return "", "", err
+	}
+	if _, err := s.MayAnswer(r, now()); err != nil {
+		return "", "", err
+	}
+	signed, err = sign(s, r)
+	return r.String(), signed, err
+}
+
 // send sends a signed answer, behind the words that belong to it: it cannot be given without them.
-func (s seat) send(ctx context.Context, h *home, id, signed, text string) (st registrar.CaseStatus, said string, err error) {
+func (s seat) send(ctx context.Context, now func() time.Time, id, signed, text string) (st registrar.CaseStatus, said string, err error) {
 	if said, err = custodian.Says(signed); err != nil {
 		return st, "", err
 	}
@@ -171,7 +216,7 @@ func (s seat) send(ctx context.Context, h *home, id, signed, text string) (st re
 		return st, "", err
 	}
 	if text != "" {
-		_, err := s.say(ctx, h, id, opening.Reasons, text)
+		_, err := s.say(ctx, now, id, opening.Reasons, text)
 		var problem *registrar.Problem
 		switch {
 		case err == nil:
@@ -192,17 +237,19 @@ func (s seat) send(ctx context.Context, h *home, id, signed, text string) (st re
 	if st, err = s.client.Decide(ctx, s.Key(), signed); err != nil {
 		return st, "", err
 	}
-	answer := "answer"
+	stored := "your answer is stored\n"
 	if a.Decision == opening.Decline {
-		answer = "refusal"
+		if stored = "your refusal is stored: you declined, and that counts\n"; a.Reason != "" {
+			stored = "your refusal is stored: you declined, " + a.Reason + "\n"
+		}
 	}
-	return st, said + "your " + answer + " is stored; where the case stands now:\n", nil
+	return st, stored + said, nil
 }
 
 // again is what a person reads when an answer that was signed before is sent again.
-func (h *home) again(ctx context.Context, c seat, id, signed string, answers []custodian.Answer) (string, error) {
+func (s seat) again(ctx context.Context, id, signed string, answers []custodian.Answer) (string, error) {
 	if len(answers) > 0 {
-		f, err := c.client.CaseFile(ctx, c.Key(), id)
+		f, err := s.client.CaseFile(ctx, s.Key(), id)
 		if err != nil {
 			return "", err
 		}

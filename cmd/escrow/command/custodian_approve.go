@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -63,18 +64,14 @@ func custodianApprove(h *home) *cobra.Command {
 						return "", err
 					}
 				}
-				_, votes, err := r.Answered(answers)
-				if err != nil {
+				before := ""
+				if file != "" { // nothing was shown yet
+					before = r.Summary()
+				}
+				if _, _, err := r.Answered(answers); err != nil {
 					return "", shell.InFile(file, 0, err)
 				}
-				shown := outcome(r, votes) + lastWords(text)
-				if file != "" { // nothing was shown yet
-					shown = r.Summary() + shown
-				}
-				if err := h.confirm(ctx, sure, shown); err != nil {
-					return "", err
-				}
-				return c.Approve(r, answers, h.Now())
+				return c.approve(r, answers, text, h.Now(), func(shown string) error { return h.confirm(ctx, sure, before+shown) })
 			})
 		})
 	c.Long = answersHelp
@@ -83,6 +80,22 @@ func custodianApprove(h *home) *cobra.Command {
 	addText(c, &text)
 	addExhibitsTo(c, &folder)
 	return c
+}
+
+// approve signs the answers about the targets of a case, once confirm agrees to what is shown
+// of it.
+func (s seat) approve(r *custodian.Review, answers []custodian.Answer, text string, now time.Time, confirm func(shown string) error) (signed string, err error) {
+	if err := r.Approvable(now); err != nil {
+		return "", err
+	}
+	questions, votes, err := r.Answered(answers)
+	if err != nil {
+		return "", err
+	}
+	if err := confirm(outcome(r, questions, votes) + lastWords(text)); err != nil {
+		return "", err
+	}
+	return s.Approve(r, answers, now)
 }
 
 // answersIn reads a file of answers, before anybody types a passphrase.
@@ -159,18 +172,20 @@ func (h *home) remove(dir string) {
 
 // approves is the last question about a target: who sees the offence can decline all the same.
 func approves(kind string) string {
-	switch kind {
-	case policy.Suspension:
-		return "Do you approve suspending this pen name?"
-	case policy.Link:
-		return "Do you approve naming all pen names of this person?"
-	}
-	return "Do you approve opening this pen name?"
+	return cmp.Or(approveWords[kind], approveWords[""])
 }
 
-// outcome is what is signed of the answers, for the last look at it.
-func outcome(r *custodian.Review, votes []opening.Answer) string {
-	s := "\nThis is signed and sent for case " + r.Case + ":\n"
+// approveWords are what a custodian is asked at last, by kinds of warrants.
+var approveWords = map[string]string{
+	"":                "Do you approve opening this pen name?",
+	policy.Suspension: "Do you approve suspending this pen name?",
+	policy.Link:       "Do you approve naming all pen names of this person?",
+}
+
+// outcome is what is signed of the answers, for the last look at it: all of it, each question
+// with what was said to it.
+func outcome(r *custodian.Review, questions []string, votes []opening.Answer) string {
+	s := "\nThis is signed and sent for case " + r.Case + ":\n" + about(r)
 	for _, v := range votes {
 		t := r.Targets[v.Target]
 		s += fmt.Sprintf("  target %d, %s on %s: %s", v.Target+1, t.PenName, t.Platform, v.Vote)
@@ -178,8 +193,30 @@ func outcome(r *custodian.Review, votes []opening.Answer) string {
 			s += ", " + v.Reason + " (" + reasonWords[v.Reason] + ")"
 		}
 		s += "\n"
+		for i, said := range v.Says {
+			if said != opening.NotAsked {
+				s += "    " + questions[i] + " " + said + "\n"
+			}
+		}
+		if v.Vote == opening.Approve && t.Opens() != "" {
+			s += "    " + t.Opens() + "\n"
+		}
 	}
 	return document.Printable(s)
+}
+
+// about says what a decision is about, and for whom it is given.
+func about(r *custodian.Review) string {
+	s := "  " + r.About() + "\n"
+	if r.StandsIn != "" {
+		s += "  " + r.StandsIn + "\n"
+	}
+	return s
+}
+
+// declined is what is signed of a refusal of a whole case, for the last look at it.
+func declined(r *custodian.Review, reason string) string {
+	return document.Printable(fmt.Sprintf("\nThis is signed and sent for case %s:\n%s  all its targets, %d: decline, %s (%s)\n", r.Case, about(r), len(r.Targets), reason, reasonWords[reason]))
 }
 
 // lastWords stand below whatever is signed in a case, with the words that go with it.

@@ -23,14 +23,19 @@ func custodianCard(h *home) *cobra.Command {
 
 // printCard prints a policy.Seat as JSON, always: it goes into a file.
 func printCard(h *home, c *custodian.Custodian) error {
-	card, err := c.Card()
-	if err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(card, "", "  ")
+	b, err := cardOf(c)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(h.Stdout, string(b))
 	return err
+}
+
+// cardOf is the card of a folder, as it goes into a file.
+func cardOf(c *custodian.Custodian) ([]byte, error) {
+	card, err := c.Card()
+	if err != nil {
+		return nil, err
+	}
+	return json.MarshalIndent(card, "", "  ")
 }

@@ -29,39 +29,18 @@ func custodianCeremony(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := policy.ParseCeremonyPlan(raw)
-			if err != nil {
-				return err
-			}
 			c, err := h.open(ctx)
-			if err != nil {
-				return err
-			}
-			// A plan starts from the key in force, and the folder may have seen older rules.
-			if _, err := h.known(ctx, c); err != nil {
-				return err
-			}
-			participation, err := c.Join(plan, agreed)
-			if errors.Is(err, custodian.ErrNotAgreed) && !h.json {
-				fmt.Fprint(h.Stderr, document.Printable(describe(plan)))
-			}
-			if err != nil {
-				return err
-			}
-			r, err := h.registrar()
 			if err != nil {
 				return err
 			}
 			if once {
 				every = 0
 			}
-			s, err := participation.Run(ctx, r.Board(plan.Hash()), every, func(s custodian.CeremonyStatus, err error) {
-				if err != nil {
-					h.progress("%s\n", shell.ProblemOf(err).Error())
-					return
+			s, err := h.takePart(ctx, c, raw, agreed, every, func(plan string) {
+				if !h.json {
+					fmt.Fprint(h.Stderr, plan)
 				}
-				h.progress("%s", s)
-			})
+			}, h.progress)
 			if err != nil {
 				return err
 			}
@@ -72,6 +51,37 @@ func custodianCeremony(h *home) *cobra.Command {
 	c.Flags().DurationVar(&every, "every", 5*time.Second, "how often to look for messages")
 	c.AddCommand(custodianCeremonyVerify(h.program))
 	return c
+}
+
+// takePart takes part in the ceremony of a plan: see custodian.Join for agreed and
+// custodian.Participation.Run for every. unagreed is given what one reads before agreeing, where that is missing.
+func (h *home) takePart(ctx context.Context, c *custodian.Custodian, raw []byte, agreed string, every time.Duration, unagreed func(plan string), progress func(format string, args ...any)) (s custodian.CeremonyStatus, err error) {
+	plan, err := policy.ParseCeremonyPlan(raw)
+	if err != nil {
+		return s, err
+	}
+	// A plan starts from the key in force, and the folder may have seen older rules.
+	if _, err := h.known(ctx, c); err != nil {
+		return s, err
+	}
+	participation, err := c.Join(plan, agreed)
+	if errors.Is(err, custodian.ErrNotAgreed) || errors.Is(err, custodian.ErrAgreedOther) {
+		unagreed(document.Printable(describe(plan)))
+	}
+	if err != nil {
+		return s, err
+	}
+	r, err := h.registrar()
+	if err != nil {
+		return s, err
+	}
+	return participation.Run(ctx, r.Board(plan.Hash()), every, func(s custodian.CeremonyStatus, err error) {
+		if err != nil {
+			progress("%s\n", shell.ProblemOf(err).Error())
+			return
+		}
+		progress("%s", s)
+	})
 }
 
 // describe is what one reads before agreeing.

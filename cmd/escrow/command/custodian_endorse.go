@@ -44,17 +44,12 @@ func endorsement(h *home, example string) *cobra.Command {
 					return err
 				}
 			}
-			inForce, err := h.known(ctx, c)
-			if err != nil {
-				return err
-			}
-			if err := h.show(raw, inForce); err != nil {
-				return err
-			}
-			if err := h.confirm(ctx, sure, ""); err != nil {
-				return err
-			}
-			signed, err := c.Endorse(raw, transcript, inForce, h.Now())
+			signed, err := h.endorse(ctx, c, raw, transcript, func(shown string) error {
+				if _, err := io.WriteString(h.Stderr, shown); err != nil {
+					return err
+				}
+				return h.confirm(ctx, sure, "")
+			})
 			if err != nil {
 				return err
 			}
@@ -69,24 +64,44 @@ func endorsement(h *home, example string) *cobra.Command {
 	return c
 }
 
-// show says on the standard error what is to be endorsed, and what changes from the bundle in
-// force, which is nil if it is not known.
-func (h *home) show(raw []byte, inForce *policy.Bundle) error {
+// endorse signs a bundle of rules, once confirm agrees to what is shown of it. transcript is
+// that of its ceremony; nil: the one in the folder.
+func (h *home) endorse(ctx context.Context, c *custodian.Custodian, raw, transcript []byte, confirm func(shown string) error) (signed string, err error) {
+	inForce, err := h.known(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	shown, err := endorsed(raw, inForce)
+	if err != nil {
+		return "", err
+	}
+	if err := confirm(shown); err != nil {
+		return "", err
+	}
+	return c.Endorse(raw, transcript, inForce, h.Now())
+}
+
+// wordForWord says where the rules are to be read.
+const wordForWord = "escrow bundle show prints the rules word for word.\n"
+
+// endorsed says what is to be endorsed, and what changes from the bundle in force, which is nil
+// if it is not known.
+func endorsed(raw []byte, inForce *policy.Bundle) (string, error) {
 	b, err := policy.ParseBundle(raw)
 	if err != nil {
-		return err
+		return "", err
 	}
-	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n" +
-		"escrow bundle show prints the rules word for word.\n\n" + strings.Join(b.Lines(), "\n") + "\n"
+	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n" + wordForWord + "\n" + strings.Join(b.Lines(), "\n") + "\n"
 	switch {
 	case inForce == nil && b.Number > 1:
 		said += "\nWhat it changes is not known: you have seen no rules in force in the public log yet. It follows the bundle " + b.Predecessor +
 			":\nuntil you have compared the two, or escrow custodian endorse shows it here with the registrar in reach, give the endorsement to nobody.\n"
-	case inForce != nil && inForce.Hash() != b.Hash():
+	case inForce != nil && inForce.Hash() == b.Hash():
+		said += "\nThese rules are in force already, as the public log shows: nothing changes by endorsing them again.\n"
+	case inForce != nil:
 		said += "\nWhat it changes in the rules in force:\n\n" + strings.Join(b.Changes(inForce), "\n") + "\n"
 	}
-	_, err = io.WriteString(h.Stderr, said)
-	return err
+	return said, nil
 }
 
 // known is the bundle in force; nil for who has not seen one in the public log yet:

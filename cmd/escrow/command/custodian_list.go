@@ -42,24 +42,39 @@ func (w waiting) at(now time.Time) string {
 	} else if w.Kind != "" {
 		s += w.Kind + ", "
 	}
-	s += fmt.Sprintf("due %s UTC%s%s; %s", w.Due.UTC().Format("2006-01-02 15:04"), left(w.Due.Sub(now)), said(" (", w.What, ")"), w.Custodians())
+	s += w.due(now) + "; " + w.Custodians() + said("; ", w.did(), "") + said("\n  ", w.says(), "")
+	if w.Authority != "" {
+		s += fmt.Sprintf("\n  %s; pen names: %d", w.Authority, w.PenNames)
+	}
+	return s + "\n"
+}
+
+// due says when something has to happen, and what.
+func (w waiting) due(now time.Time) string {
+	return fmt.Sprintf("due %s UTC%s%s", w.Due.UTC().Format("2006-01-02 15:04"), left(w.Due.Sub(now)), said(": ", w.What, ""))
+}
+
+// did says what this folder did about it; "": nothing.
+func (w waiting) did() string {
 	switch {
 	case !w.Answered.IsZero():
-		s += "; you answered on " + w.Answered.Format(time.DateOnly)
+		return "you answered on " + w.Answered.Format(time.DateOnly)
 	case !w.Reviewed.IsZero():
-		s += "; you reviewed it on " + w.Reviewed.Format(time.DateOnly)
+		return "you reviewed it on " + w.Reviewed.Format(time.DateOnly)
 	}
-	s += said("\n  ", waitsWords[w.Waits], "")
+	return ""
+}
+
+// says is why it does not wait for who asks, or not yet; "": it waits.
+func (w waiting) says() string {
+	s := waitsWords[w.Waits]
 	switch {
 	case !w.ApproveFrom.IsZero():
 		s += ": approve from " + w.ApproveFrom.UTC().Format(time.DateOnly)
 	case w.Waits == "early":
 		s += ", and were not told yet: approve when they had their days"
 	}
-	if w.Authority != "" {
-		s += fmt.Sprintf("\n  %s; pen names: %d", w.Authority, w.PenNames)
-	}
-	return s + "\n"
+	return s
 }
 
 // left is how much time is left.
@@ -101,6 +116,36 @@ func byUrgency(a, b waiting) int {
 	return cmp.Or(cmp.Compare(calm(a), calm(b)), a.Due.Compare(b.Due))
 }
 
+// list is a page of the cases that wait for custodians.
+type list struct {
+	Cases  []waiting `json:"cases"`
+	Others int       `json:"others,omitempty"` // on this page, that do not wait for you
+	Next   string    `json:"next,omitempty"`   // where the next page begins
+}
+
+// waitingFor asks the registrar for a page of the cases, by urgency; every: also for those that do
+// not wait for who asks.
+func waitingFor(ctx context.Context, r *registrar.Client, c *custodian.Custodian, from string, every bool) (list, error) {
+	page, err := r.Cases(ctx, c.Key(), from)
+	if err != nil {
+		return list{}, err
+	}
+	out := list{Cases: []waiting{}, Next: page.Next}
+	for _, listed := range page.Cases {
+		if waitsWords[listed.Waits] != "" && !every {
+			out.Others++
+			continue
+		}
+		w, err := waits(c, listed)
+		if err != nil {
+			return list{}, err
+		}
+		out.Cases = append(out.Cases, w)
+	}
+	slices.SortStableFunc(out.Cases, byUrgency)
+	return out, nil
+}
+
 func custodianList(h *home) *cobra.Command {
 	var from string
 	var every bool
@@ -114,27 +159,10 @@ func custodianList(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			page, err := r.Cases(ctx, c.Key(), from)
+			out, err := waitingFor(ctx, r, c, from, every)
 			if err != nil {
 				return err
 			}
-			out := struct {
-				Cases  []waiting `json:"cases"`
-				Others int       `json:"others,omitempty"` // on this page, that do not wait for you
-				Next   string    `json:"next,omitempty"`   // where the next page begins
-			}{Cases: []waiting{}, Next: page.Next}
-			for _, listed := range page.Cases {
-				if waitsWords[listed.Waits] != "" && !every {
-					out.Others++
-					continue
-				}
-				w, err := waits(c, listed)
-				if err != nil {
-					return err
-				}
-				out.Cases = append(out.Cases, w)
-			}
-			slices.SortStableFunc(out.Cases, byUrgency)
 			var text strings.Builder
 			for _, w := range out.Cases {
 				text.WriteString(w.at(h.Now()))

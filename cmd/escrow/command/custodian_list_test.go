@@ -25,7 +25,7 @@ func TestAnEmergencyIsListedFirst(t *testing.T) {
 		text.WriteString(w.at(day))
 	}
 	if want := `
-  EMERGENCY, due 2026-11-29 12:00 UTC, 8 hours left (the custodians answer); 0 of 0 custodians approved; you reviewed it on 2026-11-29
+  EMERGENCY, due 2026-11-29 12:00 UTC, 8 hours left: the custodians answer; 0 of 0 custodians approved; you reviewed it on 2026-11-29
 
   production, due 2026-11-29 03:00 UTC, which is past; 0 of 0 custodians approved; you answered on 2026-11-29
   you, or who shares your seat, answered it

@@ -2,15 +2,14 @@ package command
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
 )
 
@@ -26,14 +25,7 @@ func custodianRefuse(h *home) *cobra.Command {
 				return err
 			}
 			return h.answer(ctx, args[0], opening.Decline, reason, text, nil, func(c seat, r *custodian.Review) (string, error) {
-				if err := custodian.CheckReason(reason); err != nil {
-					return "", err
-				}
-				shown := fmt.Sprintf("\nThis is signed and sent for case %s:\n  all its targets, %d: decline, %s (%s)\n", r.Case, len(r.Targets), reason, reasonWords[reason])
-				if err := h.confirm(ctx, sure, r.Summary()+document.Printable(shown)+lastWords(text)); err != nil {
-					return "", err
-				}
-				return c.Decline(r, reason, h.Now())
+				return c.decline(r, reason, text, h.Now(), func(shown string) error { return h.confirm(ctx, sure, r.Summary()+shown) })
 			})
 		})
 	addYes(c, &sure)
@@ -41,4 +33,15 @@ func custodianRefuse(h *home) *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(custodian.Reasons(), ", "))
 	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(custodian.Reasons(), cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
 	return c
+}
+
+// decline signs the refusal of a case, once confirm agrees to what is shown of it.
+func (s seat) decline(r *custodian.Review, reason, text string, now time.Time, confirm func(shown string) error) (signed string, err error) {
+	if err := custodian.CheckReason(reason); err != nil {
+		return "", err
+	}
+	if err := confirm(declined(r, reason) + lastWords(text)); err != nil {
+		return "", err
+	}
+	return s.Decline(r, reason, now)
 }

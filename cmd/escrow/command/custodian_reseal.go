@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,30 +27,9 @@ func custodianReseal(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id := args[0]
-			f, since, err := c.fetch(ctx, id)
-			if err != nil {
+			done, err := c.reseal(ctx, h.Now, args[0], nil, h.progress)
+			if err != nil && !errors.Is(err, errSomeUnread) {
 				return err
-			}
-			sent := 0
-			done, err := c.Reseal(id, f, since, h.Now(), c.exhibits(ctx, id), c.copies(ctx, id), func(digest [32]byte, recipient string, copied []byte) error {
-				err := c.client.PutCopy(ctx, id, digest, recipient, copied)
-				var said *registrar.Problem
-				if errors.As(err, &said) && said.Code == "exhibit.stored" {
-					return nil // of an earlier run, or of another custodian
-				}
-				if sent++; err == nil && sent%100 == 0 {
-					h.progress("sent %d copies\n", sent)
-				}
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			for _, code := range done.Refused {
-				if code != "" {
-					err = errSomeUnread
-				}
 			}
 			return errors.Join(h.print(done, resealed(done)), err)
 		})
@@ -58,6 +38,46 @@ func custodianReseal(h *home) *cobra.Command {
 		"the evidence on this machine first, and each copy is signed with your key. Nothing is decided by it, and\n" +
 		"nothing is overwritten: the same command again sends what is missing."
 	return c
+}
+
+// reseal encrypts what was published of a case again, once confirm agrees to what is shown of it;
+// nil: it is meant. It is errSomeUnread with what was done.
+func (s seat) reseal(ctx context.Context, now func() time.Time, id string, confirm func(shown string) error, progress func(format string, args ...any)) (done custodian.Resealed, err error) {
+	f, since, err := s.fetch(ctx, id)
+	if err != nil {
+		return done, err
+	}
+	if confirm != nil {
+		to, err := s.Newcomers(id, f, since, now())
+		if err == nil && len(to) > 0 {
+			err = confirm(document.Printable(fmt.Sprintf("What was published of case %s is read on this machine, compared with its evidence, and encrypted again for %s, whom it was not encrypted to when it was filed, to their keys in the rules %s. "+
+				"Each copy is signed with your key: that it is of this case, for whom, and by you. Nothing is decided by it, and nothing is overwritten.\n", id, strings.Join(to, ", "), since[len(since)-1].Hash())))
+		}
+		if err != nil {
+			return done, err
+		}
+	}
+	sent := 0
+	done, err = s.Reseal(id, f, since, now(), s.exhibits(ctx, id), s.copies(ctx, id), func(digest [32]byte, recipient string, copied []byte) error {
+		err := s.client.PutCopy(ctx, id, digest, recipient, copied)
+		var said *registrar.Problem
+		if errors.As(err, &said) && said.Code == "exhibit.stored" {
+			return nil // of an earlier run, or of another custodian
+		}
+		if sent++; err == nil && sent%100 == 0 {
+			progress("sent %d copies\n", sent)
+		}
+		return err
+	})
+	if err != nil {
+		return done, err
+	}
+	for _, code := range done.Refused {
+		if code != "" {
+			err = errSomeUnread
+		}
+	}
+	return done, err
 }
 
 func resealed(done custodian.Resealed) string {

@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,12 +33,12 @@ func custodianReview(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, failed := c.Review(args[0], f, since, h.Now())
+			r, failed := c.ReviewAndRead(args[0], f, since, h.Now(), func(r *custodian.Review) error {
+				_, err := c.read(ctx, h, r, folder)
+				return err
+			})
 			if r == nil {
 				return failed
-			}
-			if failed == nil {
-				_, failed = c.read(ctx, h, r, folder)
 			}
 			return errors.Join(h.print(r, r.String()), failed)
 		})
@@ -49,8 +50,9 @@ func custodianReview(h *home) *cobra.Command {
 // It returns the new folder that it was saved in; "": there is none, or it is the one that was
 // asked for.
 func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) (fresh string, err error) {
+	h.sweep(false)
 	to := exhibitFolder{dir: folder, of: s.exhibitsOf(r.Case)}
-	err = s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
+	err = s.save(ctx, r, &to)
 	if to.made && !h.json {
 		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there; %s\n", to.dir, leftTo(folder))
 	}
@@ -58,6 +60,11 @@ func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder str
 		fresh = to.dir
 	}
 	return fresh, err
+}
+
+// save fetches what was published, compares it and puts it into a folder.
+func (s seat) save(ctx context.Context, r *custodian.Review, to *exhibitFolder) error {
+	return s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
 }
 
 // within reports whether dir is home or lies in it, by whatever links it is named.
@@ -109,19 +116,7 @@ func (s seat) exhibitsOf(id string) string {
 // forget removes the new folders whose names begin so: nothing that was published stays behind
 // in clear. What cannot be read or removed is another's.
 func forget(of string) (removed int) {
-	all, err := os.ReadDir(os.TempDir())
-	if err != nil {
-		return 0
-	}
-	for _, entry := range all {
-		if info, err := entry.Info(); err != nil || !strings.HasPrefix(entry.Name(), of) || info.Mode() != fs.ModeDir|0o700 {
-			continue
-		}
-		if os.RemoveAll(filepath.Join(os.TempDir(), entry.Name())) == nil {
-			removed++
-		}
-	}
-	return removed
+	return removeOurs(regexp.MustCompile("^"+regexp.QuoteMeta(of)), func([]string, time.Duration) bool { return true })
 }
 
 // save writes an exhibit under the name of its digest, for its owner alone.

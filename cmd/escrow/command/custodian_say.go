@@ -3,34 +3,55 @@ package command
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
-	"github.com/penname/penname/verifier/refusal"
 )
 
-var errAwayBefore = refusal.New(refusal.Invalid, "custodian.away_before",
-	"nobody is away before they said so: nothing was signed; --from is today or a day to come, by UTC")
-
 // say signs what a custodian says in a case beside a decision, and stores it with the case.
-func (s seat) say(ctx context.Context, h *home, id, kind, text string) (digest string, err error) {
+func (s seat) say(ctx context.Context, now func() time.Time, id, kind, text string) (digest string, err error) {
 	f, since, err := s.fetch(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	signed, err := s.State(id, f, since, kind, text, h.Now())
+	return s.sayOf(ctx, now, id, f, since, kind, text)
+}
+
+// sayOf is say, of a case that was fetched.
+func (s seat) sayOf(ctx context.Context, now func() time.Time, id string, f opening.CaseFile, since []*policy.Bundle, kind, text string) (digest string, err error) {
+	signed, err := s.State(id, f, since, kind, text, now())
 	if err != nil {
 		return "", err
 	}
 	return opening.StatementDigest(signed), s.client.State(ctx, s.Key(), signed)
+}
+
+// errLost is why nobody knows whether the registrar has a statement that was signed and sent.
+type errLost struct{ error }
+
+func (e errLost) Unwrap() error { return e.error }
+
+// mayHaveArrived is what a person is told of it.
+const mayHaveArrived = "what you said was signed, and may have arrived: look first whether it is in the case, once you check that again, or among your absences; said a second time, it stands there twice"
+
+// unanswered is err of sending a statement, which says so where the answer was lost.
+func unanswered(err error) error {
+	var said *registrar.Problem
+	if errors.Is(err, registrar.ErrUnreachable) || errors.As(err, &said) && said.Status >= 500 {
+		return errLost{err}
+	}
+	return err
 }
 
 func custodianAsk(h *home) *cobra.Command {
@@ -38,9 +59,7 @@ func custodianAsk(h *home) *cobra.Command {
 	var sure bool
 	c := leaf("ask CASE", "Ask the court of a case a question, which it and the custodians alone can read",
 		"escrow custodian ask CASE --text 'Which of the two posts is meant?'", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			return h.says(ctx, args[0], opening.Question, text, sure,
-				func(seat) string { return "This question is signed and sent in case %s, and cannot be taken back:\n" },
-				"asked: question %[2]s of case %[1]s\nThe court reads it with escrow warrant status; its answer is in escrow custodian review %[1]s.")
+			return h.says(ctx, args[0], opening.Question, text, sure)
 		})
 	c.Flags().StringVar(&text, "text", "", "the question, at most 2,000 characters")
 	addYes(c, &sure)
@@ -52,10 +71,7 @@ func custodianRecuse(h *home) *cobra.Command {
 	var sure bool
 	c := leaf("recuse CASE", "Say, once for all, that you do not judge a case: no refusal, and an alternate of yours may answer it",
 		"escrow custodian recuse CASE --reason 'I know the complainant.'", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			return h.says(ctx, args[0], opening.Recusal, reason, sure, func(c seat) string {
-				return "You do not judge case %s. This is final: you never answer it, and cannot take it back.\n" + standIns(c) +
-					"It is signed and sent, with the reason, which the court and custodians alone read:\n"
-			}, "recused in case %[1]s, which is final: you do not decide it any more, and are counted neither for it nor against it.")
+			return h.says(ctx, args[0], opening.Recusal, reason, sure)
 		})
 	c.Long = "Signs that you do not judge a case, because you know the parties or have an interest. It is final, and\n" +
 		"counts neither for the opening nor against it. Your alternate, who holds your share, may answer instead\n" +
@@ -78,33 +94,66 @@ func standIns(c seat) string {
 	return "By the rules in force " + strings.Join(all, " or ") + " may answer for you, and counts as you, once your share is handed over (escrow custodian deputise).\n"
 }
 
-// says is what asking and recusing have in common. shown takes the case, done case and digest.
-func (h *home) says(ctx context.Context, id, kind, text string, sure bool, shown func(seat) string, done string) error {
-	if text = strings.TrimSpace(text); text == "" {
-		return shell.UsageError("say it, with --text or --reason: it cannot be empty")
+// says is what asking and recusing have in common.
+func (h *home) says(ctx context.Context, id, kind, text string, sure bool) error {
+	text, err := words(text)
+	if err == nil && text == "" {
+		err = shell.UsageError("say it, with --text or --reason: it cannot be empty")
 	}
-	if err := opening.CheckText(text); err != nil {
-		return err // before anybody types a passphrase
+	if err == nil { // before anybody types a passphrase
+		err = h.canConfirm(sure)
 	}
-	if err := h.canConfirm(sure); err != nil {
+	if err != nil {
 		return err
 	}
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
 	}
-	if err := h.confirm(ctx, sure, document.Printable(fmt.Sprintf(shown(c), id))+custodian.Quoted(document.Visible(text))); err != nil {
-		return err
-	}
-	digest, err := c.say(ctx, h, id, kind, text)
+	digest, said, err := c.tell(ctx, h.Now, id, kind, text, func(shown string) error { return h.confirm(ctx, sure, shown) })
 	if err != nil {
+		if errors.As(err, &errLost{}) && !h.json {
+			fmt.Fprintln(h.Stderr, mayHaveArrived)
+		}
 		return err
 	}
-	said := fmt.Sprintf(done, id, digest)
-	if kind == opening.Recusal {
-		said += "\n" + strings.TrimSuffix(standIns(c), "\n")
+	return h.print(map[string]string{"case": id, "kind": kind, "digest": digest}, said)
+}
+
+// tell asks the court of a case something or says that the custodian does not judge it, once
+// confirm agrees to what is shown of it. It returns the digest of what was signed, and what a
+// person reads then.
+func (s seat) tell(ctx context.Context, now func() time.Time, id, kind, text string, confirm func(shown string) error) (digest, said string, err error) {
+	if kind == opening.Recusal { // which comes too late for who has answered
+		switch answered, _, _, err := s.LastAnswer(id); {
+		case err != nil:
+			return "", "", err
+		case answered != nil:
+			return "", "", custodian.ErrYouAnswered
+		}
 	}
-	return h.print(map[string]string{"case": id, "kind": kind, "digest": digest}, document.Printable(said))
+	f, since, err := s.fetch(ctx, id)
+	if err != nil {
+		return "", "", err
+	}
+	order := fmt.Sprintf("It is about the order %x.\n", policy.Hash(f.Submission.Warrant))
+	shown := fmt.Sprintf("This question is signed and sent in case %s, and cannot be taken back:\n", id)
+	if kind == opening.Recusal {
+		shown = fmt.Sprintf("You do not judge case %s. This is final: you never answer it, and cannot take it back.\n", id) + standIns(s) +
+			"It is signed and sent, with the reason, which the court and custodians alone read:\n"
+	}
+	if err := confirm(document.Printable(shown) + custodian.Quoted(document.Visible(text)) + order); err != nil {
+		return "", "", err
+	}
+	if digest, err = s.sayOf(ctx, now, id, f, since, kind, text); err != nil {
+		return "", "", unanswered(err)
+	}
+	said = fmt.Sprintf("asked: question %[2]s of case %[1]s\nThe court reads it with escrow warrant status; its answer is in escrow custodian review %[1]s.", id, digest)
+	if kind == opening.Recusal {
+		said = fmt.Sprintf("recused in case %s, which is final: you do not decide it any more, and are counted neither for it nor against it.\n", id) +
+			strings.TrimSuffix(standIns(s), "\n")
+	}
+	return digest, document.Printable(said), nil
 }
 
 func custodianAway(h *home) *cobra.Command {
@@ -122,11 +171,11 @@ func custodianAway(h *home) *cobra.Command {
 					return shell.UsageError("--from and --until take a day each, for example 2027-08-02")
 				}
 			}
-			switch {
-			case !days[0].Before(days[1]) || days[1].Sub(days[0]) > opening.MaxAbsence:
+			switch err := custodian.CheckAway(days[0], days[1], h.Now()); { // before anybody types a passphrase
+			case errors.Is(err, custodian.ErrAwayDays):
 				return shell.UsageError("--until is a day after --from, by at most 184 days: on it you are back")
-			case days[0].Before(h.Now().UTC().Truncate(24 * time.Hour)):
-				return errAwayBefore // before anybody types a passphrase
+			case err != nil:
+				return err
 			}
 			if err := h.canConfirm(sure); err != nil {
 				return err
@@ -135,18 +184,14 @@ func custodianAway(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := h.confirm(ctx, sure, fmt.Sprintf("You are away from %s, and back on %s. This is signed and cannot be taken back; courts, custodians and the operator see it, and you may answer all the same.\n%s", from, until, document.Printable(standIns(c)))); err != nil {
-				return err
-			}
-			signed, err := c.Away(c.inForce, days[0], days[1], h.Now())
+			digest, said, err := c.away(ctx, h.Now, days[0], days[1], func(shown string) error { return h.confirm(ctx, sure, shown) })
 			if err != nil {
+				if errors.As(err, &errLost{}) && !h.json {
+					fmt.Fprintln(h.Stderr, mayHaveArrived)
+				}
 				return err
 			}
-			if err := c.client.State(ctx, c.Key(), signed); err != nil {
-				return err
-			}
-			return h.print(map[string]string{"from": from, "until": until, "digest": opening.StatementDigest(signed)},
-				fmt.Sprintf("announced: away from %s, back on %s. Courts, custodians and the operator see it; you may answer all the same.", from, until))
+			return h.print(map[string]string{"from": from, "until": until, "digest": digest}, said)
 		})
 	c.Long = "Announces that you are away between two days, of which the first is today or later. Without days it lists\n" +
 		"what you have announced that is not over."
@@ -156,17 +201,54 @@ func custodianAway(h *home) *cobra.Command {
 	return c
 }
 
+// away announces that the custodian is away between two days, once confirm agrees to what is shown
+// of it. It returns the digest of what was signed, and what a person reads then.
+func (s seat) away(ctx context.Context, now func() time.Time, from, until time.Time, confirm func(shown string) error) (digest, said string, err error) {
+	if err := custodian.CheckAway(from, until, now()); err != nil {
+		return "", "", err
+	}
+	first, back := from.Format(time.DateOnly), until.Format(time.DateOnly)
+	before, err := s.absences(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	overlap := ""
+	for _, a := range before {
+		if a.Kind == opening.Absence && a.From.Before(until) && from.Before(a.Until) {
+			overlap += fmt.Sprintf("You have announced days of these already: away from %s, back on %s. That stays as it is, and this is added to it.\n", a.From.UTC().Format(time.DateOnly), a.Until.UTC().Format(time.DateOnly))
+		}
+	}
+	if err := confirm(fmt.Sprintf("You are away from %s, and back on %s. This is signed and cannot be taken back; courts, custodians and the operator see it, and you may answer all the same.\n%s%s", first, back, overlap, document.Printable(standIns(s)))); err != nil {
+		return "", "", err
+	}
+	signed, err := s.Away(s.inForce, from, until, now())
+	if err != nil {
+		return "", "", err
+	}
+	return opening.StatementDigest(signed), fmt.Sprintf("announced: away from %s, back on %s. Courts, custodians and the operator see it; you may answer all the same.", first, back),
+		unanswered(s.client.State(ctx, s.Key(), signed))
+}
+
+// absences are those of the folder's own seat that are not over.
+func (s seat) absences(ctx context.Context) ([]custodian.Said, error) {
+	all, err := s.client.Absences(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Absences(all, s.inForce), nil
+}
+
 // announced prints the absences of the folder's own seat that are not over.
 func (h *home) announced(ctx context.Context) error {
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
 	}
-	all, err := c.client.Absences(ctx)
+	mine, err := c.absences(ctx)
 	if err != nil {
 		return err
 	}
-	mine, text := c.Absences(all, c.inForce), ""
+	text := ""
 	for _, a := range mine {
 		text += a.String()
 	}
@@ -184,7 +266,7 @@ func custodianDeputise(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sealed, err := c.Deputise(c.inForce, args[0])
+			sealed, err := c.deputise(args[0], meant)
 			if err != nil {
 				return err
 			}
@@ -200,6 +282,25 @@ func custodianDeputise(h *home) *cobra.Command {
 	return c
 }
 
+// meant agrees to whatever is shown, where a command says what it does.
+func meant(string) error { return nil }
+
+// deputise encrypts the custodian's share to an alternate of theirs, once confirm agrees to what
+// is shown of it.
+func (s seat) deputise(id string, confirm func(shown string) error) (sealed []byte, err error) {
+	for _, a := range s.Alternates(s.inForce) {
+		if a.ID != id {
+			continue
+		}
+		if err := confirm(document.Printable(fmt.Sprintf("Your share of the custodians' key is encrypted to %s: %s, %s, whom the rules in force name as your alternate, to the key %s.\n"+
+			"Nobody else opens the file. With it they answer for you where you recused yourself or announced that you are away: whichever of you answers a case, it is one answer. It cannot be taken back while this key is in force.\n",
+			a.ID, a.Name, a.Organisation, a.Recipient))); err != nil {
+			return nil, err
+		}
+	}
+	return s.Deputise(s.inForce, id)
+}
+
 func custodianReceive(h *home) *cobra.Command {
 	var bundle string
 	c := leaf("receive FILE", "Take the share that a custodian handed over to you, their alternate, once it is proven to be theirs",
@@ -212,27 +313,59 @@ func custodianReceive(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var first *policy.Bundle
 			if bundle != "" {
-				b, err := h.readBundle(bundle)
-				if err != nil {
-					return err
-				}
-				if err := c.Begin(b); err != nil {
+				if first, err = h.readBundle(bundle); err != nil {
 					return err
 				}
 			}
-			_, inForce, err := h.inForce(ctx, c)
+			of, err := h.receive(ctx, c, sealed, first, meant)
+			if errors.As(err, &errBegun{}) && !h.json {
+				fmt.Fprintln(h.Stderr, hasBegun)
+			}
 			if err != nil {
 				return err
 			}
-			if err := c.Receive(inForce, sealed); err != nil {
-				return err
-			}
-			return h.print(map[string]string{"custodian": inForce.Seated(c.ID).ID, "alternate": c.ID},
-				fmt.Sprintf("kept: the share of %s, checked against the custodians' public key. Remove %s.", inForce.Seated(c.ID).ID, args[0]))
+			return h.print(map[string]string{"custodian": of, "alternate": c.ID},
+				fmt.Sprintf("kept: the share of %s, checked against the custodians' public key. Remove %s.", of, args[0]))
 		})
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle to begin with, handed over by a person you trust: for a folder that has seen no rules yet")
 	return c
+}
+
+// errBegun is why a share was not taken by a folder that has begun with the rules that came with it.
+type errBegun struct{ error }
+
+func (e errBegun) Unwrap() error { return e.error }
+
+// hasBegun is what a person is told of it.
+const hasBegun = "the folder has begun with the rules that you agreed to, and goes on with them: the next time, give the share alone"
+
+// receive takes the share that a custodian handed over, and returns whose it is. A folder that has
+// seen no rules begins with first, once confirm agrees to what is shown of it.
+func (h *home) receive(ctx context.Context, c *custodian.Custodian, sealed []byte, first *policy.Bundle, confirm func(shown string) error) (of string, err error) {
+	begun := false
+	if first != nil && c.Bundle == "" {
+		if err := confirm("This folder has seen no rules yet, and begins with these. Are they those that somebody you trust gave you? Compare the hash with them: " + first.Hash() + "\n\n" +
+			strings.Join(first.Lines(), "\n") + "\n"); err != nil {
+			return "", err
+		}
+		if err := c.Begin(first); err != nil {
+			return "", err
+		}
+		begun = true
+	}
+	_, inForce, err := h.inForce(ctx, c)
+	if err == nil {
+		err = c.Receive(inForce, sealed)
+	}
+	if err != nil && begun {
+		err = errBegun{err}
+	}
+	if err != nil {
+		return "", err
+	}
+	return inForce.Seated(c.ID).ID, nil
 }
 
 // statementsFor shows the court of a case what custodians say to it.
@@ -249,6 +382,12 @@ func (p *program) statementsFor(ctx context.Context, id string, by signer, revoc
 		return nil, err
 	}
 	defer done()
+	return p.saidTo(ctx, id, k, lists)
+}
+
+// saidTo is what custodians say in a case to the court whose key it is. lists are those of revoked
+// certificates, if it has one.
+func (p *program) saidTo(ctx context.Context, id string, k jose.JSONWebKey, lists []string) ([]custodian.Said, error) {
 	r, err := p.registrar()
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -159,7 +160,7 @@ func (s *shownEvidence) text() string {
 
 // readExhibit reads the file of an exhibit from a folder, and compares it.
 func readExhibit(dir string, x token.Exhibit) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, x.Name()))
+	f, err := exhibit.OpenGiven(filepath.Join(dir, x.Name()))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errExhibitMissing.Because(errors.New(x.Name()))
 	}

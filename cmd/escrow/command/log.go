@@ -14,7 +14,7 @@ import (
 
 // log is `escrow log`: what anyone can check.
 func log(p *program) *cobra.Command {
-	return group("log", "Check the public log yourself", logAudit(p), logStatistics(p), logNotices(p), logReceipt(p), logMirror(p), logSplit(p))
+	return group("log", "Check the public log yourself", logAudit(p), logList(p), logShow(p), logStatistics(p), logNotices(p), logReceipt(p), logMirror(p), logMonitor(p), logExport(p), logSplit(p))
 }
 
 // trustFlags are what every command here needs to trust anything.
@@ -48,7 +48,7 @@ func tiles(p *program, mirror string) (torchwood.TileReader, error) {
 	if mirror != "" {
 		return proof.Directory(mirror)
 	}
-	return proof.Fetch(strings.TrimRight(p.server, "/")+registrar.PathLog, p.roots)
+	return proof.Fetch(strings.TrimRight(p.server, "/")+registrar.PathLog, p.HTTP.Transport)
 }
 
 // leaves is the progress of what reads the whole log.

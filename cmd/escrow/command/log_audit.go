@@ -62,7 +62,7 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 	if err != nil {
 		return nil, err
 	}
-	fetch, records := rules.Fetch(p.fetchBundle), rules.RecordsOf(p.fetchPlatforms)
+	fetch, records := p.fetchRules(), p.fetchRecords()
 	if f.mirror != "" {
 		fetch, records = rules.FromMirror(f.mirror, fetch), rules.RecordsFromMirror(f.mirror, records)
 	}

@@ -148,8 +148,9 @@ func TestFoundJ3DivergenceConvicts(t *testing.T) {
 	}{
 		"with the divergence": {[]string{one, two, "--divergence", kept}, 1, "proof.split_view: "},
 		"the other way round": {[]string{two, one, "--divergence", kept}, 1, "the tree of 2 leaves does not contain that of 1"},
-		"without it":          {[]string{one, two}, 0, "show no split view"},
-		"an honest log":       {[]string{honest, two, "--divergence", kept}, 0, "show no split view"},
+		"without it":          {[]string{one, two}, 1, "log.split_unknown: "},
+		"an honest log":       {[]string{honest, two, "--divergence", kept}, 0, "no split view: by "},
+		"an honest one alone": {[]string{honest, two}, 1, "log.split_unknown: "},
 		"no divergence":       {[]string{one, two, "--divergence", one}, 1, "proof.bad_proof: "},
 	} {
 		r := run(t, nil, append([]string{"log", "split", "--bundle", l.bundle}, c.args...)...)

@@ -30,7 +30,7 @@ func logMirror(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := rules.Mirror(ctx, args[0], log, p.fetchBundle, rules.RecordsOf(p.fetchPlatforms)); err != nil {
+			if err := rules.Mirror(ctx, args[0], log, p.fetchRules(), p.fetchRecords()); err != nil {
 				return err
 			}
 			text := fmt.Sprintf("%d leaves verified, %d of them new\nroot %s", r.Size, r.Size-r.Before, r.Root)

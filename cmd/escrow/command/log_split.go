@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"filippo.io/torchwood"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // splitFinding is what --json prints of two checkpoints that show no split view.
@@ -17,6 +19,10 @@ type splitFinding struct {
 	Sizes     [2]int64  `json:"sizes"`
 	Roots     [2]string `json:"roots"`
 }
+
+var errSplitUnknown = refusal.New(refusal.Conflict, "log.split_unknown",
+	"of two checkpoints of different sizes these files alone do not show whether the log signed two histories: give --divergence FILE, the file that the monitor, mirror or audit kept beside the refused checkpoint (refused-X.divergence). "+
+		"Where nothing was refused, escrow log audit --since with the smaller checkpoint checks whether the log still contains it")
 
 func logSplit(p *program) *cobra.Command {
 	var bundle, divergence string
@@ -32,17 +38,17 @@ func logSplit(p *program) *cobra.Command {
 			}
 			var signed [2][]byte
 			var f splitFinding
+			var trees [2]torchwood.Checkpoint
 			for i, name := range args {
 				if signed[i], err = p.readFile(name); err != nil {
 					return err
 				}
-				checkpoint, err := proof.OpenUncosigned(b.Log.Origin, b.Log.VKey, signed[i])
-				if err != nil {
+				if trees[i], err = proof.OpenUncosigned(b.Log.Origin, b.Log.VKey, signed[i]); err != nil {
 					return err
 				}
-				f.Sizes[i], f.Roots[i] = checkpoint.N, checkpoint.Hash.String()
+				f.Sizes[i], f.Roots[i] = trees[i].N, trees[i].Hash.String()
 			}
-			convicted := false
+			convicted, acquitted := false, false
 			if divergence != "" {
 				raw, err := p.readFile(divergence)
 				if err != nil {
@@ -53,6 +59,8 @@ func logSplit(p *program) *cobra.Command {
 					return proof.ErrBadProof
 				}
 				convicted = d.Verify(b.Log.Origin, b.Log.VKey, signed[0], signed[1]) == nil
+				// Its path leads to the larger tree from the smaller, where that one is honest.
+				acquitted = proof.Consistency(trees[0], trees[1], d.Path) == nil || proof.Consistency(trees[1], trees[0], d.Path) == nil
 			}
 			switch {
 			case convicted:
@@ -64,14 +72,22 @@ func logSplit(p *program) *cobra.Command {
 			case f.Sizes[0] == f.Sizes[1]:
 				return p.print(f, fmt.Sprintf("no split view: both are the tree of %d leaves with root %s", f.Sizes[0], f.Roots[0]))
 			}
-			return p.print(f, fmt.Sprintf("these two show no split view: one tree has %d leaves, the other %d\n"+
-				"Next: escrow log audit --since with the smaller one checks that the log still contains it.", f.Sizes[0], f.Sizes[1]))
+			if acquitted {
+				return p.print(f, fmt.Sprintf("no split view: by %s the tree of %d leaves contains that of %d", divergence, max(f.Sizes[0], f.Sizes[1]), min(f.Sizes[0], f.Sizes[1])))
+			}
+			cause := fmt.Errorf("one tree has %d leaves, the other %d", f.Sizes[0], f.Sizes[1])
+			if divergence != "" {
+				cause = fmt.Errorf("%w, and %s is not about these two", cause, divergence)
+			}
+			return errSplitUnknown.Because(cause)
 		})
 	c.Long = "Compares two checkpoints of the public log that two observers kept.\n\n" +
 		"Two of one size with different roots, both signed by the log, prove that it showed\n" +
 		"two histories: the exit code is 1, and the files are the proof. Of two sizes that\n" +
-		"takes the divergence which an audit or a mirror kept. Cosignatures of\n" +
-		"witnesses do not matter; the log alone answers for what it signs."
+		"takes the divergence which an audit, a mirror or a monitor kept: --divergence FILE.\n" +
+		"Without it nobody can know, and the command says so (log.split_unknown), with the exit\n" +
+		"code 1. Cosignatures of witnesses do not matter; the log alone answers for what it signs."
+	c.Example += "\n  escrow log split refused-X refused-X.known --divergence refused-X.divergence --bundle bundle.json"
 	c.Flags().StringVar(&divergence, "divergence", "", "file that an audit or a mirror kept beside a checkpoint: two of different sizes are compared by it")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that names the log and its key")
 	return c

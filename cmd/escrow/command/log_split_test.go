@@ -13,6 +13,7 @@ import (
 
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // Two observers compare what they kept: two roots at one size, both signed by the
@@ -72,7 +73,7 @@ func TestLogSplit(t *testing.T) {
 	}{
 		"two histories":      {checkpoint("fork", signer, 5, 2), 1, "proof.split_view: "},
 		"the same tree":      {again, 0, "no split view: both are the tree of 5 leaves"},
-		"another size":       {checkpoint("nine", signer, 9, 3), 0, "one tree has 5 leaves, the other 9"},
+		"another size":       {checkpoint("nine", signer, 9, 3), 1, "log.split_unknown: "},
 		"an impostor's":      {checkpoint("impostor", impostor, 5, 2), 1, "proof.untrusted_log: "},
 		"not a checkpoint":   {bundle, 1, "proof.malformed: "},
 		"a file that is not": {filepath.Join(dir, "none"), 1, "file.unreadable: "},
@@ -102,6 +103,48 @@ func TestLogSplit(t *testing.T) {
 	for _, root := range []tlog.Hash{{1}, {2}} {
 		if !strings.Contains(r.errs, "two trees of 5 leaves") || !strings.Contains(r.errs, root.String()) {
 			t.Error(r.errs)
+		}
+	}
+}
+
+// Nobody can know of two checkpoints of different sizes without a divergence, and one that is
+// about others does not help.
+func TestLogSplitWithoutDivergence(t *testing.T) {
+	o := newObserved(t)
+	w := newWatched(t, o)
+	o.served.opened(o.now.AddDate(1, 0, 0))
+	w.quiet("a case")
+	o.served = o.served.fork(3)
+	for len(o.served.leaves) < 30 {
+		o.served.add(proof.ErasedLeaf(o.now, [32]byte{1}, "label "+itoa(int64(len(o.served.leaves)))))
+	}
+	r := w.round("another history", "fork")
+	kept, err := filepath.Glob(filepath.Join(w.dir, "refused-*.divergence"))
+	if err != nil || len(kept) != 1 {
+		t.Fatal(kept, err)
+	}
+	refused := strings.TrimSuffix(kept[0], ".divergence")
+	// The alarm says the command that convicts, and it does.
+	args := []string{"log", "split", refused, refused + ".known", "--divergence", kept[0], "--bundle", o.file}
+	if !strings.Contains(r.errs, "escrow "+strings.Join(args, " ")) || !strings.Contains(r.out, "escrow "+strings.Join(args, " ")) {
+		t.Errorf("%s%s", r.out, r.errs)
+	}
+	if r := run(t, nil, args...); r.code != 1 || !strings.Contains(r.errs, "proof.split_view: ") {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	if r := o.run("log", "split", refused, refused+".known"); r.code != 1 || r.out != "" || !strings.Contains(r.errs, "log.split_unknown: ") || !strings.Contains(r.errs, "--divergence FILE") {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, o.served.checkpoint(4), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := o.run("log", "split", refused, other, "--divergence", kept[0]); r.code != 1 || !strings.Contains(r.errs, "log.split_unknown: ") || !strings.Contains(r.errs, "is not about these two") {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	for command, says := range map[string]string{"monitor": "--divergence refused-X.divergence", "split": "--divergence FILE"} {
+		if r := o.run("log", command, "--help"); !strings.Contains(r.out, says) {
+			t.Errorf("%s: %s", command, r.out)
 		}
 	}
 }

@@ -170,7 +170,9 @@ func toldText(c policy.Coded, now time.Time) string {
 	case c.Days > 0 && c.Until.IsZero():
 		line("an objection suspends it: the %d days to object have not begun", c.Days)
 	case c.Suspends(now):
-		line("an objection before %s suspends it", c.Until.Format(time.RFC3339))
+		line("last day to object: %s; an objection before %s suspends it", c.Until.UTC().Add(-time.Nanosecond).Format(time.DateOnly), c.Until.UTC().Format(time.RFC3339))
+	case c.Days > 0:
+		line("the last day to object was %s: an objection is still taken, but it suspends nothing, and is no appeal: the time limits of the remedies go on running", c.Until.UTC().Add(-time.Nanosecond).Format(time.DateOnly))
 	default:
 		line("an objection suspends nothing, and is no appeal: the time limits of the remedies go on running")
 	}

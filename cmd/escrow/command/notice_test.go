@@ -19,7 +19,7 @@ func TestANoticeAtATerminal(t *testing.T) {
 		Kind: "production", State: "waiting", Days: 10, Until: now.AddDate(0, 0, 5), Told: policy.Told{Offence: "Defamation"}}
 	notBegun, late, stopped, opened := waits, waits, waits, waits
 	notBegun.Until = time.Time{}
-	late.Until = now
+	late.Until = now.Truncate(24 * time.Hour)
 	stopped.State, stopped.Days, stopped.Until = "stopped", 0, time.Time{}
 	opened.State, opened.Days, opened.Until = "released", 0, time.Time{}
 	opened.Told = policy.Told{Opened: now, Secrecy: "it would have failed", SecretUntil: now, Agreed: []policy.ToldAgreed{{Name: "Alba, Bar"}}, Order: &policy.ToldOrder{Grounds: "She wrote it."}}
@@ -28,9 +28,9 @@ func TestANoticeAtATerminal(t *testing.T) {
 		suspends bool
 		says     []string
 	}{
-		"waits":     {waits, true, []string{"pen name pen1x on town-square", "legal basis: the law", "asked for by: Thornley Police", "what they learn: name", "nothing is done yet", "an objection before 2026-03-06T12:00:00Z suspends it"}},
+		"waits":     {waits, true, []string{"pen name pen1x on town-square", "legal basis: the law", "asked for by: Thornley Police", "what they learn: name", "nothing is done yet", "last day to object: 2026-03-06; an objection before 2026-03-06T12:00:00Z suspends it"}},
 		"not begun": {notBegun, true, []string{"the 10 days to object have not begun"}},
-		"late":      {late, false, []string{"suspends nothing"}},
+		"late":      {late, false, []string{"the last day to object was 2026-02-28", "still taken", "suspends nothing"}},
 		"stopped":   {stopped, false, []string{"a court stopped the order", "suspends nothing, and is no appeal"}},
 		"opened":    {opened, false, []string{"opened on 2026-03-01", "agreed: Alba, Bar", "secret until 2026-03-01: it would have failed", "grounds: She wrote it.", "suspends nothing"}},
 	} {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/requester"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 )
 
 func openingSign(p *program) *cobra.Command {
@@ -34,19 +37,11 @@ func openingSign(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			file := requester.OpenCourtFile(args[0])
-			found, err := checkFile(ctx, file, b)
-			if err != nil {
-				return err
-			}
-			if err := found.Refused(); err != nil {
+			found, err := p.certify(ctx, args[0], k, b, lists, func(string) error { return nil })
+			if found != nil && found.Refused() != nil {
 				fmt.Fprint(p.Stderr, found.String())
-				return err
 			}
-			if err := file.SaveRevocation(lists); err != nil {
-				return err
-			}
-			if err := file.Certify(&k, p.Now(), b); err != nil {
+			if err != nil {
 				return err
 			}
 			return p.print(map[string]string{"folder": args[0], "certificate": "certificate.jws"}, "signed: certificate.jws in "+args[0])
@@ -57,4 +52,24 @@ func openingSign(p *program) *cobra.Command {
 	addRevocation(c, &revocation)
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that you trust: one in the folder, or the one after them")
 	return c
+}
+
+// certify checks the court file in a folder by the rules b, and signs its certificate once
+// confirm agrees to what was found.
+func (p *program) certify(ctx context.Context, folder string, k jose.JSONWebKey, b *policy.Bundle, lists []string, confirm func(found string) error) (*opening.CourtCheck, error) {
+	file := requester.OpenCourtFile(folder)
+	found, err := checkFile(ctx, file, b)
+	if err != nil {
+		return nil, err
+	}
+	if err := found.Refused(); err != nil {
+		return found, err
+	}
+	if err := confirm(found.String()); err != nil {
+		return found, err
+	}
+	if err := file.SaveRevocation(lists); err != nil {
+		return found, err
+	}
+	return found, file.Certify(&k, p.Now(), b)
 }

@@ -49,7 +49,7 @@ func TestExitCodes(t *testing.T) {
 		{"warrant", 2, "say which: escrow warrant --help explains"},
 		{"custodian nosuch", 2, `there is no command "escrow custodian nosuch"`},
 		{"custodian witness nosuch", 2, `there is no command "escrow custodian witness nosuch"`},
-		{"log nosuch", 2, "audit, mirror, notices, receipt, split"},
+		{"log nosuch", 2, "audit, export, list, mirror, monitor, notices, receipt, show, split, statistics"},
 		{"key nosuch", 2, "new"},
 		{"help nosuch", 2, `there is no command "escrow nosuch"`},
 		{"help warrant nosuch", 2, `there is no command "escrow warrant nosuch"`},
@@ -74,11 +74,32 @@ func TestExitCodes(t *testing.T) {
 		{"warrant status x --server " + down.URL, 1, "connection refused)"},
 		{"warrant status x --server " + broken.URL, 1, "(status 502 without a problem document)"},
 		{"log split a b", 2, "--bundle is needed"},
+		{"log list", 2, "--bundle is needed"},
+		{"log list --kind nosuch", 2, `there is no entry of kind "nosuch"`},
+		{"log show", 2, "the usage is escrow log show N [flags]; for example: escrow log show 42"},
+		{"log show x --bundle b", 2, "N is the number of an entry"},
+		{"log stats --by week --bundle b", 2, "--by is year or month"},
+		{"log export", 2, "the usage is escrow log export DIR [flags]; for example: escrow log export /srv/log-site"},
+		{"log export x --bundle " + here + "/none", 1, "file.unreadable: "},
+		{"log monitor x", 2, "say --once, as cron does, or --every 5m"},
+		{"log monitor x --once", 2, "--bundle is needed"},
 		{"log split a --bundle b", 2, "the usage is escrow log split A B [flags]; for example: escrow log split alba.checkpoint"},
 		{"log split a b --bundle " + here + "/none", 1, "file.unreadable: "},
 		{"custodian list --home " + here + "/none", 1, "custodian.bad_home: "},
 		{"custodian passphrase --home " + here + "/none", 1, "custodian.bad_home: "},
 		{"custodian passphrase --work-factor 23", 2, "--work-factor is between"},
+		{"desk --home " + here + "/none --no-browser", 1, "custodian.bad_home: "},
+		{"desk --lock-after 0s", 2, "--lock-after is at least 1s"},
+		{"desk --lock-after 2h --stop-after 1h", 2, "--stop-after is not shorter"},
+		{"desk clerk --lock-after 0s", 2, "--lock-after is at least 1s"},
+		{"desk clerk", 2, "--bundle is needed"},
+		{"desk clerk --bundle b", 2, "--server is needed"},
+		{"desk clerk --bundle b --server https://x.example --key k --pkcs11 p", 2, "name two keys"},
+		{"desk clerk --bundle b --server https://x.example --certificate c", 2, "--key is needed"},
+		{"desk clerk --bundle b --server https://x.example --evidence " + here, 2, "--cases is needed with --evidence"},
+		{"desk clerk --bundle b --server https://x.example --cases " + here + "/none", 1, "file.unreadable: "},
+		{"desk clerk --bundle b --server https://x.example --evidence " + here + " --cases " + here, 1, "desk.cases_place: "},
+		{"desk police --bundle " + here + "/none --server https://x.example", 1, "file.unreadable: "},
 		{"", 0, ""}, {"--version", 0, ""}, {"help warrant", 0, ""}, {"completion fish", 0, ""}, {"log audit --help", 0, ""},
 	} {
 		for _, asJSON := range []bool{false, true} {
@@ -179,10 +200,18 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"custodian", "refuse", "x", "--reason", "dis"}, "disproportionate\n"},
 		{[]string{"log", ""}, "receipt\t"},
+		{[]string{"log", ""}, "monitor\t"},
+		{[]string{"log", "list", "--kind", "la"}, "lapsed\n"},
+		{[]string{"log", "stats", "--by", "m"}, "month\n"},
+		{[]string{"log", "show", ""}, ":4\n"},       // none
 		{[]string{"log", "split", ""}, ":0\n"},      // files
 		{[]string{"warrant", "file", ""}, ":0\n"},   // files
 		{[]string{"warrant", "status", ""}, ":4\n"}, // none
 		{[]string{"custodian", "list", "--home", ""}, ":16\n"},
+		{[]string{"desk", "--home", ""}, ":16\n"},
+		{[]string{"des"}, "desk\t"},
+		{[]string{"desk", "cl"}, "clerk\t"},
+		{[]string{"desk", "clerk", "--cases", ""}, ":16\n"},
 	} {
 		if said := complete(c.args...); !strings.Contains(said, c.want) {
 			t.Errorf("%v: %q", c.args, said)

@@ -72,6 +72,7 @@ type checkable struct {
 	evidence, countersigned []string
 	exhibits, earlier       string // names of a folder and of a file; "": none
 	revocation              []string
+	named                   bool // of the evidence, only what a signed warrant names is taken, each piece once
 	online                  bool // the registrar is asked which rules are in force and which platforms there are
 }
 
@@ -116,10 +117,12 @@ func (p *program) check(ctx context.Context, file string, text []byte, with chec
 	var w *policy.Warrant
 	signed, where := strings.TrimSpace(string(text)), text
 	if payload := policy.Payload(signed); payload != nil {
-		c, where = b.CheckSigned(signed, given, p.Now()), payload
 		if w, err = policy.ParseUnverified(signed); err != nil {
 			w = new(policy.Warrant)
+		} else if with.named {
+			given.Evidence = append([]string{}, takeWanted(given.Evidence, wantedBy(w))...) // not nil: as above
 		}
+		c, where = b.CheckSigned(signed, given, p.Now()), payload
 	} else {
 		var faults []policy.Fault
 		if w, faults = policy.ReadDraft(text); w != nil {
@@ -180,7 +183,8 @@ func (p *program) checkExhibits(folder string, c policy.Checked) ([]policy.Fault
 }
 
 // evidence reads files with evidence, one piece a line, and folders with such files, in which
-// what is no evidence is a warrant or its countersignature, or is refused.
+// what is no evidence is a warrant or its countersignature, or is refused. Of a folder, which a
+// stranger filled, no link is followed.
 func (p *program) evidence(names []string) (all []string, err error) {
 	for _, name := range names {
 		info, serr := os.Stat(name)
@@ -192,19 +196,33 @@ func (p *program) evidence(names []string) (all []string, err error) {
 			all = append(all, pieces...)
 			continue
 		}
-		files, err := filepath.Glob(filepath.Join(filepath.Clean(name), "*.jws"))
+		files, err := exhibit.Files(filepath.Clean(name), ".jws")
 		if err != nil {
 			return nil, secretfile.ErrUnreadable.Because(err)
 		}
 		for _, file := range files {
-			pieces, err := p.pieces(file)
+			pieces, err := evidenceIn(file)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, slices.DeleteFunc(pieces, func(raw string) bool { return policy.Payload(raw) != nil })...)
+			all = append(all, pieces...)
 		}
 	}
 	return all, nil
+}
+
+// evidenceIn are the pieces of evidence in a file of a stranger's folder.
+func evidenceIn(file string) ([]string, error) {
+	f, err := exhibit.OpenGiven(file)
+	if err != nil {
+		return nil, secretfile.ErrUnreadable.Because(err)
+	}
+	raw, err := shell.ReadOpen(f)
+	if err != nil {
+		return nil, err
+	}
+	pieces, err := piecesOf(file, raw)
+	return slices.DeleteFunc(pieces, func(raw string) bool { return policy.Payload(raw) != nil }), err
 }
 
 // pieces are the lines of a file.
@@ -213,6 +231,10 @@ func (p *program) pieces(name string) (all []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return piecesOf(name, raw)
+}
+
+func piecesOf(name string, raw []byte) (all []string, err error) {
 	for n, line := range strings.Split(string(raw), "\n") {
 		if line = strings.TrimSpace(line); line == "" {
 			continue
@@ -259,7 +281,8 @@ func warrantCheck(p *program) *cobra.Command {
 		"Nothing is signed, and nothing is sent but the questions to --server: which rules are in force, and\n" +
 		"which platforms are registered. What could not be checked is said; and only the\n" +
 		"registrar knows whether a warrant is on file already, and how many its authority has filed.\n\n" +
-		"--evidence takes files and folders; in a folder of evidence the exhibits are looked for too.\n" +
+		"--evidence takes files and folders; in a folder of evidence the exhibits are looked for too, and links\n" +
+		"in it are not followed.\n" +
 		"Exit code 1 where something is wrong."
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that the warrant is made under")
 	c.Flags().StringArrayVar(&with.evidence, "evidence", nil, "file with evidence, one piece a line, or a folder with such files (*.jws); can be given again")

@@ -30,23 +30,7 @@ func warrantDeleted(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sealed, err := r.Package(ctx, args[0])
-			if said := (*registrar.Problem)(nil); errors.As(err, &said) && said.Code == "warrant.quorum_not_met" {
-				return requester.ErrNothingDelivered
-			}
-			if err != nil {
-				return err
-			}
-			d, err := requester.Unseal(args[0], sealed, private)
-			if err != nil {
-				return err
-			}
-			receipt, err := d.Receipt()
-			if err != nil {
-				return err
-			}
-			mac := opening.DeletionMAC(receipt, text)
-			st, err := r.SayDeleted(ctx, args[0], registrar.Deletion{Statement: text, MAC: mac[:]})
+			st, err := sayDeleted(ctx, r, args[0], private, text, func() error { return nil })
 			if err != nil {
 				return err
 			}
@@ -59,4 +43,30 @@ func warrantDeleted(p *program) *cobra.Command {
 	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
 	c.Flags().StringVar(&text, "text", "", "what was deleted and when, in your words; whoever knows the case's id can read it")
 	return c
+}
+
+// sayDeleted states that what was delivered of a case is deleted, once confirm agrees: it is
+// asked when everything but that is done.
+func sayDeleted(ctx context.Context, r *registrar.Client, id string, private requester.Key, text string, confirm func() error) (registrar.CaseStatus, error) {
+	none := registrar.CaseStatus{}
+	sealed, err := r.Package(ctx, id)
+	if said := (*registrar.Problem)(nil); errors.As(err, &said) && said.Code == "warrant.quorum_not_met" {
+		return none, requester.ErrNothingDelivered
+	}
+	if err != nil {
+		return none, err
+	}
+	d, err := requester.Unseal(id, sealed, private)
+	if err != nil {
+		return none, err
+	}
+	receipt, err := d.Receipt()
+	if err != nil {
+		return none, err
+	}
+	if err := confirm(); err != nil {
+		return none, err
+	}
+	mac := opening.DeletionMAC(receipt, text)
+	return r.SayDeleted(ctx, id, registrar.Deletion{Statement: text, MAC: mac[:]})
 }

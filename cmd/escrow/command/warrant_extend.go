@@ -18,9 +18,14 @@ func warrantExtend(p *program) *cobra.Command {
 			if days < 1 {
 				return shell.UsageError("--days is needed: by how many days it lasts longer")
 			}
-			return f.run(p, policy.Extension, args[0], func(w *policy.Warrant) { w.Expiry = w.Expiry.AddDate(0, 0, days) })
+			return f.run(p, policy.Extension, args[0], longer(days))
 		})
 	f.add(c, "it has to last longer")
 	c.Flags().IntVar(&days, "days", 0, "by how many days it lasts longer, at most the bundle's extension_days")
 	return c
+}
+
+// longer lets a hold last days longer.
+func longer(days int) func(w *policy.Warrant) {
+	return func(w *policy.Warrant) { w.Expiry = w.Expiry.AddDate(0, 0, days) }
 }

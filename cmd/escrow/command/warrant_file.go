@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -73,51 +72,70 @@ func warrantFile(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := p.registrar()
+			st, withheld, err := p.fileWarrant(ctx, s, beside(folder, evidence))
 			if err != nil {
-				return err
-			}
-			e, err := p.exhibits(ctx, r, s, beside(folder, evidence))
-			if err != nil {
-				return err
-			}
-			filed, err := r.FileWarrant(ctx, s)
-			if err != nil {
-				return err
-			}
-			if err := e.send(ctx, p, r, filed.Case); err != nil {
-				if !p.json {
-					fmt.Fprintf(p.Stderr, "case %s is filed; the same command again sends the exhibits that are missing\n", filed.Case)
+				if st.Case != "" && !p.json {
+					fmt.Fprintf(p.Stderr, "case %s is filed; the same command again sends the exhibits that are missing\n", st.Case)
 				}
 				return err
 			}
-			st := caseStatus{CaseStatus: filed}
-			if len(e.want) > 0 {
-				if st, err = withExhibits(ctx, r, filed); err != nil {
-					return err
-				}
-			}
-			text := st.at(p.Now())
-			if e.withheld && folder != "" {
-				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
-			}
-			w, err := policy.ParseUnverified(s.Warrant)
-			if err == nil && w.Kind == policy.Emergency && slices.ContainsFunc(st.Deadlines, func(d opening.Deadline) bool { return !d.Met && d.What == opening.DeadlineValidation }) {
-				text += "\n" + haveValidated(args[0])
-			}
-			if err == nil && policy.KindOf(w.Kind).Earlier {
-				text = "the " + w.Kind + " is a case of its own, and opens nothing; escrow warrant status tells of the case that it is about\n" + text
-				if filed.About != nil {
-					text += "\nit is about\n" + filed.About.At(p.Now())
-				}
-			}
-			return p.print(st, text)
+			return p.print(st, p.filed(s, st, args[0], folder, withheld))
 		})
 	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line, or a folder with such files (*.jws); can be given again")
 	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
 	addRevocation(c, &revocation)
 	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name (default: that of --evidence, if it is one); they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
+}
+
+// fileWarrant files a warrant, and sends what its posts showed from a folder. withheld: nobody may
+// copy that, and nothing of it was sent. An error with a case beside it is of what was to be sent:
+// the warrant is filed.
+func (p *program) fileWarrant(ctx context.Context, s policy.Submission, folder string) (st caseStatus, withheld bool, err error) {
+	r, err := p.registrar()
+	if err != nil {
+		return st, false, err
+	}
+	e, err := p.exhibits(ctx, r, s, folder)
+	if err != nil {
+		return st, false, err
+	}
+	filed, err := r.FileWarrant(ctx, s)
+	if err != nil {
+		return st, false, err
+	}
+	st.CaseStatus = filed
+	if err := e.send(ctx, p, r, filed.Case); err != nil || len(e.want) == 0 {
+		return st, e.withheld, err
+	}
+	all, err := withExhibits(ctx, r, filed)
+	if err != nil {
+		return st, e.withheld, err
+	}
+	return all, e.withheld, nil
+}
+
+// filed is what a person reads of a warrant that was filed, from that file, with what its posts
+// showed in a folder.
+func (p *program) filed(s policy.Submission, st caseStatus, file, folder string, withheld bool) string {
+	text := st.at(p.Now())
+	if withheld && folder != "" {
+		text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
+	}
+	w, err := policy.ParseUnverified(s.Warrant)
+	if err != nil {
+		return text // the registrar has taken it
+	}
+	if w.Kind == policy.Emergency && slices.ContainsFunc(st.Deadlines, func(d opening.Deadline) bool { return !d.Met && d.What == opening.DeadlineValidation }) {
+		text += "\n" + haveValidated(file)
+	}
+	if policy.KindOf(w.Kind).Earlier {
+		text = "the " + w.Kind + " is a case of its own, and opens nothing; escrow warrant status tells of the case that it is about\n" + text
+		if st.About != nil {
+			text += "\nit is about\n" + st.About.At(p.Now())
+		}
+	}
+	return text
 }
 
 // submission reads a warrant, its evidence, its countersignatures and the lists of revoked
@@ -290,7 +308,7 @@ func (e exhibits) sendShort(ctx context.Context, r *registrar.Client, id string,
 }
 
 func (e exhibits) sendOne(ctx context.Context, r *registrar.Client, id string, x token.Exhibit) error {
-	f, err := os.Open(e.files[x.Digest])
+	f, err := exhibit.OpenGiven(e.files[x.Digest])
 	if err != nil {
 		return secretfile.ErrUnreadable.Because(err)
 	}

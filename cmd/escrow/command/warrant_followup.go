@@ -3,6 +3,7 @@ package command
 import (
 	"strings"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
@@ -60,19 +61,26 @@ func (f *followUp) run(p *program, kind, file string, complete func(w *policy.Wa
 	if err != nil {
 		return err
 	}
-	var by *policy.Authority
-	if f.other {
-		if by, err = b.Signer(k); err != nil {
-			return err
-		}
-	}
 	earlier := strings.TrimSpace(string(raw))
-	w, err := policy.FollowUp(kind, earlier, by, f.grounds, f.targets...)
+	w, err := f.draftOf(k, b, kind, earlier, complete)
 	if err != nil {
 		return err
 	}
-	if complete != nil {
+	return f.sign(p, k, b, w, earlier)
+}
+
+// draftOf drafts a warrant of that kind about the earlier one, for the authority whose key it is.
+func (f *followUp) draftOf(k jose.JSONWebKey, b *policy.Bundle, kind, earlier string, complete func(w *policy.Warrant)) (*policy.Warrant, error) {
+	var by *policy.Authority
+	if f.other {
+		var err error
+		if by, err = b.Signer(k); err != nil {
+			return nil, err
+		}
+	}
+	w, err := policy.FollowUp(kind, earlier, by, f.grounds, f.targets...)
+	if err == nil && complete != nil {
 		complete(w)
 	}
-	return f.sign(p, k, b, w, earlier)
+	return w, err
 }

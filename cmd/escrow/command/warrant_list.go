@@ -3,14 +3,15 @@ package command
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -23,25 +24,59 @@ type ownCase struct {
 	File       string `json:"file,omitempty"`
 }
 
+// ownCases is a page of the cases of an authority that have a date to come.
+type ownCases struct {
+	Cases []ownCase `json:"cases"`
+	Next  string    `json:"next,omitempty"` // where the next page begins
+}
+
+// ownCasesOf asks for a page of the cases of the authority whose key it is, from a place on, and
+// adds what was filed.
+func ownCasesOf(ctx context.Context, r *registrar.Client, k jose.JSONWebKey, authority, from string, lists []string, filed map[string]ownCase) (all ownCases, err error) {
+	page, err := r.Mine(ctx, k, authority, from, lists)
+	all = ownCases{[]ownCase{}, page.Next}
+	for _, st := range page.Cases {
+		own := filed[st.Warrant]
+		own.CaseStatus = st
+		all.Cases = append(all.Cases, own)
+	}
+	return all, err
+}
+
 // filedFrom are the signed warrants in a folder, by their hashes as the registrar has them.
 func filedFrom(folder string) (map[string]ownCase, error) {
-	files, err := filepath.Glob(filepath.Join(filepath.Clean(folder), "*.jws"))
+	files, err := filepath.Glob(filepath.Join(globbed(filepath.Clean(folder)), "*.jws"))
 	if err != nil {
 		return nil, err
 	}
 	found := make(map[string]ownCase)
 	for _, file := range files {
-		raw, err := shell.ReadFile(file)
+		hash, w, err := readSigned(file)
 		if err != nil {
 			return nil, err
 		}
-		signed := strings.TrimSpace(string(raw))
-		if w, err := policy.ParseUnverified(signed); err == nil {
-			hash := policy.Hash(signed)
-			found[hex.EncodeToString(hash[:])] = ownCase{FileNumber: w.FileNumber, File: file}
+		if w != nil {
+			found[hash] = ownCase{FileNumber: w.FileNumber, File: file}
 		}
 	}
 	return found, nil
+}
+
+// readSigned reads a signed warrant, with its hash as the registrar has it; nil: it is none.
+func readSigned(file string) (hash string, w *policy.Warrant, err error) {
+	raw, err := readRegular(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, nil // a folder, a pipe
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	signed := strings.TrimSpace(string(raw))
+	if w, err = policy.ParseUnverified(signed); err != nil {
+		return "", nil, nil //nolint:nilerr // another file: evidence, a certificate
+	}
+	sum := policy.Hash(signed)
+	return hex.EncodeToString(sum[:]), w, nil
 }
 
 // authorityOf is the id of the authority whose key it is, by the rules that the registrar
@@ -94,20 +129,13 @@ func warrantList(p *program) *cobra.Command {
 					return err
 				}
 			}
-			page, err := r.Mine(ctx, k, authority, from, lists)
+			out, err := ownCasesOf(ctx, r, k, authority, from, lists, filed)
 			if err != nil {
 				return err
 			}
-			out := struct {
-				Cases []ownCase `json:"cases"`
-				Next  string    `json:"next,omitempty"` // where the next page begins
-			}{[]ownCase{}, page.Next}
 			var text strings.Builder
-			for _, st := range page.Cases {
-				own := filed[st.Warrant]
-				own.CaseStatus = st
-				out.Cases = append(out.Cases, own)
-				fmt.Fprintf(&text, "%s\n  pen names: %d", own.Listed(p.Now()), st.PenNames)
+			for _, own := range out.Cases {
+				fmt.Fprintf(&text, "%s\n  pen names: %d", own.Listed(p.Now()), own.PenNames)
 				if own.File != "" {
 					fmt.Fprintf(&text, "; %s, in %s", document.Visible(own.FileNumber), own.File)
 				}

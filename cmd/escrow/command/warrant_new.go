@@ -63,10 +63,12 @@ func deliveryKey(name string) (string, error) {
 	return k.Public(), nil
 }
 
-// begin reads folder, bundle and the answers that are saved.
+// begin reads folder, bundle, unless it is read already, and the answers that are saved.
 func (d *interview) begin() (err error) {
-	if d.Bundle, err = d.readBundle(d.bundle); err != nil {
-		return err
+	if d.Bundle == nil {
+		if d.Bundle, err = d.readBundle(d.bundle); err != nil {
+			return err
+		}
 	}
 	if d.Pieces, err = d.evidence([]string{d.folder}); err != nil {
 		return err
@@ -183,7 +185,7 @@ func inWords(q *policy.Question) string {
 	for _, line := range q.About {
 		b.WriteString(line + "\n")
 	}
-	b.WriteString(q.Text)
+	b.WriteString(q.Text + q.Typed)
 	for i, c := range q.Choices {
 		fmt.Fprintf(&b, "\n%4d  %s", i+1, c.ID)
 		if c.Title != "" {
@@ -208,8 +210,7 @@ func (d *interview) run(ctx context.Context) error {
 	if err := d.ask(ctx); err != nil {
 		return err
 	}
-	w := d.Draft()
-	text, err := policy.MarshalDraft(w)
+	text, err := policy.MarshalDraft(d.Draft())
 	if err != nil {
 		return err
 	}
@@ -223,7 +224,7 @@ func (d *interview) run(ctx context.Context) error {
 	said := "draft: " + v.String()
 	if len(v.Faults) == 0 {
 		said += "\nNext: read it, and have it signed: escrow warrant sign " + d.out.File + " --key … --bundle " + d.bundle + " --out warrant.jws"
-		if w.Earlier != "" {
+		if d.Draft().Earlier != "" {
 			said += " --earlier " + d.earlier()
 		}
 		said += "\nThen: escrow warrant file warrant.jws --evidence " + d.folder + " --server …"
@@ -273,7 +274,8 @@ func warrantNew(p *program) *cobra.Command {
 	c.Long = "Asks, one question after the other, what makes a draft: pen names, platforms, digests and times are\n" +
 		"read from the evidence in the folder (*.jws, with the platform's files beside it), and what follows\n" +
 		"from the offence is taken from the bundle and shown. A list is answered by number, by id or by words\n" +
-		"that only one has; a long text is pasted, all its lines, or taken from a file with @FILE. A wrong answer is said, with an\n" +
+		"that only one has; a long text is pasted, all its lines, or taken from a file with @FILE\n" +
+		"(a text that begins with an @ begins with @@). A wrong answer is said, with an\n" +
 		"example, and the others stay. Every answer is saved at once in OUT.answers, which its owner alone\n" +
 		"reads: after Ctrl-C the same command goes on from there. At the end the draft is checked as by escrow\n" +
 		"warrant check, and the answers stay: with --force --ask NAME one is given anew, and the draft is made\n" +

@@ -95,32 +95,44 @@ func (f *openFlags) run(ctx context.Context, p *program, id string) error {
 			return err
 		}
 	}
-	d, err := f.fetch(ctx, p, r, id, file, func(sealed []byte) (opening.Delivery, error) { return requester.Unseal(id, sealed, private) })
-	if err != nil {
-		return err
-	}
-	since, err := p.since(ctx, d, b, file)
-	if err != nil {
-		return err
-	}
-	o, err := requester.Open(id, d, private, f.reader(ctx, r, id, file), since...)
+	o, err := f.open(ctx, p, r, id, private, b, file, by, lists)
 	if o.Targets == nil {
 		return err
 	}
 	text := o.String()
 	if file != nil {
-		if err := file.SaveRevocation(lists); err != nil {
-			return err
-		}
-		switch unsigned := file.Finish(o.Revealed, by, p.Now()); {
-		case errors.Is(unsigned, opening.ErrSigner): // all is there but that
-			err = errors.Join(err, unsigned)
-		case unsigned != nil:
-			return unsigned
-		}
 		text += "court file\n  " + f.out + ": certificate.html, results.csv and all that proves them; check it with escrow opening check " + f.out + "\n"
 	}
 	return errors.Join(p.print(o, text), err)
+}
+
+// open opens a case by the rules b, into the court file if there is one, whose certificate by
+// signs; nil: nobody does. Without targets it opened nothing. With an error beside them it opened
+// the others, or the certificate has no signature ([opening.ErrSigner]).
+func (f *openFlags) open(ctx context.Context, p *program, r *registrar.Client, id string, private requester.Key, b *policy.Bundle, file *requester.CourtFile, by *jose.JSONWebKey, lists []string) (requester.Opened, error) {
+	none := requester.Opened{}
+	d, err := f.fetch(ctx, p, r, id, file, func(sealed []byte) (opening.Delivery, error) { return requester.Unseal(id, sealed, private) })
+	if err != nil {
+		return none, err
+	}
+	since, err := p.since(ctx, d, b, file)
+	if err != nil {
+		return none, err
+	}
+	o, err := requester.Open(id, d, private, f.reader(ctx, r, id, file), since...)
+	if o.Targets == nil || file == nil {
+		return o, err
+	}
+	if failed := file.SaveRevocation(lists); failed != nil {
+		return none, failed
+	}
+	switch unsigned := file.Finish(o.Revealed, by, p.Now()); {
+	case errors.Is(unsigned, opening.ErrSigner): // all is there but that
+		err = errors.Join(err, unsigned)
+	case unsigned != nil:
+		return none, unsigned
+	}
+	return o, err
 }
 
 // fetch gets the package and saves it as it came, before it is decrypted, and again before it

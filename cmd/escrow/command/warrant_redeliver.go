@@ -22,13 +22,6 @@ func warrantRedeliver(p *program) *cobra.Command {
 			if err := require([2]string{"delivery-key", to}, [2]string{"grounds", why}); err != nil {
 				return err
 			}
-			if document.CheckDeliveryKey(to) != nil {
-				public, err := deliveryKey(to)
-				if err != nil {
-					return err
-				}
-				to = public
-			}
 			k, done, err := f.open(ctx, p)
 			if err != nil {
 				return err
@@ -43,7 +36,7 @@ func warrantRedeliver(p *program) *cobra.Command {
 				return err
 			}
 			earlier := strings.TrimSpace(string(raw))
-			w, err := policy.Redeliver(earlier, to, name, why)
+			w, err := redeliveryOf(earlier, to, name, why)
 			if err != nil {
 				return err
 			}
@@ -61,4 +54,16 @@ func warrantRedeliver(p *program) *cobra.Command {
 	c.Flags().StringVar(&name, "requester", "", "the new requester's name, of the same organisation (default: as in the warrant)")
 	c.Flags().StringVar(&why, "grounds", "", "why the key is replaced")
 	return c
+}
+
+// redeliveryOf drafts the order to deliver again: to a key, or the one in a file.
+func redeliveryOf(earlier, to, name, why string) (*policy.Warrant, error) {
+	if document.CheckDeliveryKey(to) != nil {
+		public, err := deliveryKey(to)
+		if err != nil {
+			return nil, err
+		}
+		to = public
+	}
+	return policy.Redeliver(earlier, to, name, why)
 }

@@ -18,9 +18,7 @@ func warrantAnswer(p *program) *cobra.Command {
 			if err := require([2]string{"question", question}); err != nil {
 				return err
 			}
-			return f.run(p, policy.Ruling, args[0], func(w *policy.Warrant) {
-				w.Ruling = &policy.RulingOn{Digest: question, Outcome: policy.Answered}
-			})
+			return f.run(p, policy.Ruling, args[0], ruledOn(question, policy.Answered))
 		})
 	c.Long = "Signs the answer of a court to a custodian's question, which escrow warrant status CASE --key shows\n" +
 		"with its digest. Once it is filed, custodians read it in their review. It changes nothing that the\n" +
@@ -43,11 +41,11 @@ func warrantRule(p *program) *cobra.Command {
 			if upheld == dismissed {
 				return shell.UsageError("say what becomes of the objection, with --upheld or with --dismissed")
 			}
-			return f.run(p, policy.Ruling, args[0], func(w *policy.Warrant) {
-				if w.Ruling = (&policy.RulingOn{Digest: objection, Outcome: policy.Upheld}); dismissed {
-					w.Ruling.Outcome = policy.Dismissed
-				}
-			})
+			outcome := policy.Upheld
+			if dismissed {
+				outcome = policy.Dismissed
+			}
+			return f.run(p, policy.Ruling, args[0], ruledOn(objection, outcome))
 		})
 	c.Long = "Signs what a court decides about an objection. Upheld, the warrant falls for the pen names that\n" +
 		"--target names, that of who objected among them, or for all: what is not released stays sealed, and what was released may not be\n" +
@@ -58,4 +56,9 @@ func warrantRule(p *program) *cobra.Command {
 	c.Flags().BoolVar(&upheld, "upheld", false, "the warrant falls")
 	c.Flags().BoolVar(&dismissed, "dismissed", false, "the warrant goes on")
 	return c
+}
+
+// ruledOn makes a ruling one on the question or objection of that digest.
+func ruledOn(digest, outcome string) func(w *policy.Warrant) {
+	return func(w *policy.Warrant) { w.Ruling = &policy.RulingOn{Digest: digest, Outcome: outcome} }
 }

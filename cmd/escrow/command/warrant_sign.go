@@ -68,24 +68,27 @@ func (f *signFlags) rules(p *program) (*policy.Bundle, error) {
 	return p.readBundle(f.bundle)
 }
 
+// readDraft reads the draft of a warrant from a file.
+func (p *program) readDraft(name string) (text []byte, w *policy.Warrant, err error) {
+	if text, err = p.readFile(name); err != nil {
+		return nil, nil, err
+	}
+	w, faults := policy.ReadDraft(text)
+	if len(faults) > 0 {
+		said := faulty(nil, faults)
+		said.Cause = shell.ProblemOf(shell.InFile(name, 0, faults[0].Error)).Cause
+		return nil, nil, said
+	}
+	return text, w, nil
+}
+
 // sign completes a warrant, signs it and prints it. b may be nil. earlier is the warrant that
 // it is about or follows up, as far as it is at hand.
 func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *policy.Warrant, earlier string) error {
-	var id [16]byte
-	rand.Read(id[:])
-	w.Complete(b, id, p.Now())
-	if b != nil { // what filing will refuse is not signed
-		c := b.Check(*w, policy.Given{Key: &k, Earlier: earlier}, p.Now())
-		if d := c.Decision(len(w.Targets)); d.Refusal != nil {
-			said := faulty(f.draft, c.Faults)
-			said.Rules, said.Grounds = d.Rules, registrar.GroundsOf(d)
-			return said
-		}
+	if err := complete(k, b, w, earlier, f.draft, p.Now()); err != nil {
+		return err
 	}
-	signed, err := policy.SignWarrant(k, *w)
-	if errors.Is(err, policy.ErrMalformed) {
-		err = policy.ErrDraft.Because(errors.Unwrap(err))
-	}
+	signed, err := signWarrant(k, w)
 	if err != nil {
 		return err
 	}
@@ -104,6 +107,34 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.next(b, w, earlier))
 	}
 	return p.print(said, text)
+}
+
+// complete fills in what a warrant lacks when it is signed, and refuses one that filing will
+// refuse, if there are rules to judge it by. draft is its text, as in [signFlags].
+func complete(k jose.JSONWebKey, b *policy.Bundle, w *policy.Warrant, earlier string, draft []byte, now time.Time) error {
+	var id [16]byte
+	rand.Read(id[:])
+	w.Complete(b, id, now)
+	if b == nil {
+		return nil
+	}
+	c := b.Check(*w, policy.Given{Key: &k, Earlier: earlier}, now)
+	d := c.Decision(len(w.Targets))
+	if d.Refusal == nil {
+		return nil
+	}
+	said := faulty(draft, c.Faults)
+	said.Rules, said.Grounds = d.Rules, registrar.GroundsOf(d)
+	return said
+}
+
+// signWarrant signs a warrant that is complete.
+func signWarrant(k jose.JSONWebKey, w *policy.Warrant) (string, error) {
+	signed, err := policy.SignWarrant(k, *w)
+	if errors.Is(err, policy.ErrMalformed) {
+		err = policy.ErrDraft.Because(errors.Unwrap(err))
+	}
+	return signed, err
 }
 
 // faulty is the first of the faults, with all of them and where they are in a text; nil: in none.
@@ -160,16 +191,9 @@ func warrantSign(p *program) *cobra.Command {
 				return err
 			}
 			defer done()
-			draft, err := p.readFile(args[0])
+			draft, w, err := p.readDraft(args[0])
 			if err != nil {
 				return err
-			}
-			w, faults := policy.ReadDraft(draft)
-			if len(faults) > 0 {
-				first := shell.InFile(args[0], 0, faults[0].Error)
-				said := faulty(nil, faults)
-				said.Cause = shell.ProblemOf(first).Cause
-				return said
 			}
 			f.draft = draft
 			b, err := f.rules(p)

@@ -4,6 +4,7 @@
 //	escrowd serve     runs the service from one strict configuration file
 //	escrowd status    says how a running service is
 //	escrowd migrate   brings the database to this version's schema
+//	escrowd schema    says whether a program may run on the database
 //	escrowd bundle    writes new rules, and puts endorsed ones in force
 //	escrowd vault     prepares Vault
 //	escrowd log       makes the key of the public log, and checks the database against it
@@ -32,6 +33,13 @@ func Run(ctx context.Context, args []string, out, errs io.Writer) int {
 	return shell.Execute(ctx, root, args)
 }
 
+// Commands are all of the program, for its manual pages and completions.
+func Commands() *cobra.Command {
+	root := newRoot()
+	shell.Prepare(root)
+	return root
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use: "escrowd", Short: "Pseudonyms that are unlinkable, and open only under a logged warrant",
@@ -41,7 +49,7 @@ func newRoot() *cobra.Command {
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(serveCommand(), statusCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), reviewCommand(), ceremonyCommand(), platformCommand())
+	root.AddCommand(serveCommand(), statusCommand(), migrateCommand(), schemaCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), reviewCommand(), ceremonyCommand(), platformCommand())
 	return root
 }
 

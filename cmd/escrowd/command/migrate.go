@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/service"
 )
 
 func migrateCommand() *cobra.Command {
@@ -57,10 +59,42 @@ func migrateCommand() *cobra.Command {
 	return c
 }
 
+func schemaCommand() *cobra.Command {
+	var file string
+	var schema int64
+	c := &cobra.Command{
+		Use: "schema", Short: "Say whether a program may run on the database as it is",
+		Long: "Says whether a program may run on the database that a configuration names, as it is: this program, or\n" +
+			"one that is about to take its place, which was made for the schema that --for names. Packages ask it\n" +
+			"before they change anything. Exit code 1 if it may not, or the database does not say.",
+		Example: "  escrowd schema --config /etc/penname/issuing-1.toml\n  escrowd schema --config /etc/penname/issuing-1.toml --for 31",
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if schema == 0 {
+				if schema, err = postgres.SchemaVersion(); err != nil {
+					return err
+				}
+			}
+			err = service.MayRun(cmd.Context(), file, schema)
+			migrate := errors.Is(err, postgres.ErrSchemaOlder)
+			if err != nil && !migrate {
+				return err
+			}
+			text := fmt.Sprintf("programs of schema %d may run on it", schema)
+			if migrate {
+				text += ", once it is migrated: escrowd migrate, with that program"
+			}
+			return say(cmd, map[string]any{"schema": schema, "migrate_first": migrate}, "%s", text)
+		},
+	}
+	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file of the service")
+	c.Flags().Int64Var(&schema, "for", 0, "schema that the program was made for, a number (default: this program's)")
+	return c
+}
+
 // planned is a plan in words.
 func planned(p postgres.Plan) string {
 	if len(p.Steps) == 0 {
-		return fmt.Sprintf("nothing to do: the schema is version %d", p.From)
+		return fmt.Sprintf("nothing to do: the schema is version %d", p.From) + newer(p.From)
 	}
 	text := fmt.Sprintf("from version %d to %d:", p.From, p.To)
 	if p.From == 0 {
@@ -75,9 +109,17 @@ func planned(p postgres.Plan) string {
 	return text + fmt.Sprintf("\nprograms of schema %d and later may go on: migrate, then restart one process after the other", p.Since)
 }
 
+// newer is what is to be said of a schema that a later program made.
+func newer(schema int64) string {
+	if mine, err := postgres.SchemaVersion(); err == nil && schema > mine {
+		return fmt.Sprintf(", of a later program; this one, of schema %d, may run on it as it is", mine)
+	}
+	return ""
+}
+
 // done is what a migration did, in words.
 func done(m postgres.Migration) string {
-	text := fmt.Sprintf("the schema is up to date: version %d, as before", m.To)
+	text := fmt.Sprintf("the schema is up to date: version %d, as before", m.To) + newer(m.To)
 	switch {
 	case m.From == 0:
 		text = fmt.Sprintf("the schema is up to date: made, version %d", m.To)

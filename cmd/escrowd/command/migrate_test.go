@@ -71,6 +71,24 @@ func TestMigratePlan(t *testing.T) {
 	if p := plan(fmt.Sprintf("nothing to do: the schema is version %d", first.To)); p.From != first.To || len(p.Steps) != 0 {
 		t.Errorf("%+v", p)
 	}
+	// Later programs migrated it, and this one may go on or not.
+	for since, says := range map[string]string{fmt.Sprint(first.To): fmt.Sprintf("nothing to do: the schema is version %d, of a later program; this one, of schema %d, may run on it", first.To+1, first.To), fmt.Sprint(first.To + 1): ""} {
+		if _, err := conn.Exec(t.Context(), fmt.Sprintf(`INSERT INTO penname.goose_db_version (version_id, is_applied) VALUES (%d, true);
+			INSERT INTO penname.side_by_side (version, since) VALUES (%[1]d, %s)`, first.To+1, since)); err != nil {
+			t.Fatal(err)
+		}
+		if says != "" {
+			plan(says)
+		} else {
+			var out, errs bytes.Buffer
+			if code := Run(t.Context(), []string{"migrate", "--database-file", dsn, "--plan"}, &out, &errs); code == 0 || !strings.Contains(errs.String(), "database.schema_newer") {
+				t.Error(code, out.String(), errs.String())
+			}
+		}
+		if _, err := conn.Exec(t.Context(), fmt.Sprintf(`DELETE FROM penname.side_by_side WHERE version = %d; DELETE FROM penname.goose_db_version WHERE version_id = %[1]d`, first.To+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// The last step counts as not done.
 	if _, err := conn.Exec(t.Context(), `DELETE FROM penname.goose_db_version WHERE version_id = $1`, first.To); err != nil {
 		t.Fatal(err)

@@ -173,7 +173,7 @@ func lines(all []service.Finding) string {
 func jobs() string {
 	var text strings.Builder
 	for _, j := range service.Jobs {
-		every := strings.TrimSuffix(strings.TrimSuffix(j.Every.String(), "0s"), "0m")
+		every := strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(j.Every.String())
 		fmt.Fprintf(&text, "  %-9s every %s: %s\n", j.Name, every, j.What)
 	}
 	return text.String()

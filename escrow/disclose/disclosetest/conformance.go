@@ -46,7 +46,7 @@ func TestCases(t *testing.T, open func(*testing.T) Store) {
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
 		"One after the other": oneAfterTheOther, "Queues": queues, "Of an authority": ofAnAuthority, "Exhibits": exhibits,
 		"Rounds": rounds, "Taken back in part": partly, "Stopped by a superior court": stopped, "Ruled": ruled, "Said": said, "Absences": absences, "Emergencies": emergencies, "Prolonged": prolonged,
-		"At the same moment": races, "What was filed": filedCounts, "Duties to write": duties, "Told first": toldFirst,
+		"At the same moment": races, "What was filed": filedCounts, "Duties to write": duties, "Told first": toldFirst, "Read together": readTogether,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -154,6 +154,32 @@ func filedOnce(t *testing.T, s Store) {
 	}
 	if newest := must[int64](t)(s.Newest(t.Context())); newest != filed.RecordedLeaf+1 {
 		t.Errorf("the newest case is %d", newest)
+	}
+}
+
+// readTogether: what is read together, and what is stored between, is as it is otherwise.
+func readTogether(t *testing.T, s Store) {
+	installed(t, s, "{}")
+	c, leaf := NewCase(policy.Production)
+	c = file(t, s, c, leaf)
+	ctx, confirm := s.Together(t.Context())
+	if err := confirm(); err != nil {
+		t.Error("nothing was read:", err)
+	}
+	for approvals := range 2 {
+		got, err := s.Case(ctx, c.ID)
+		if err != nil || got.ID != c.ID || len(got.Approvals) != approvals {
+			t.Errorf("%d approvals, %v", len(got.Approvals), err)
+		}
+		if err := confirm(); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Apply(ctx, c.ID, Approve); approvals == 0 && err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Case(ctx, "none"); !errors.Is(err, disclose.ErrNoCase) || confirm() != nil {
+		t.Error(err)
 	}
 }
 

@@ -115,6 +115,11 @@ func withID(id string) func(disclose.Case) bool {
 	return func(c disclose.Case) bool { return c.ID == id }
 }
 
+// Together implements [disclose.Cases].
+func (m *Memory) Together(ctx context.Context) (context.Context, func() error) {
+	return ctx, func() error { return nil }
+}
+
 // File implements [disclose.Cases].
 func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disclose.Case, error) {
 	m.mu.Lock()

@@ -504,26 +504,76 @@ func events(t *testing.T, s openid.Store) {
 	}
 }
 
+// raceClaim: of many who claim the rows of one event one gets all of them, in whatever order
+// they come, and nobody ever sees some claimed and some not.
 func raceClaim(t *testing.T, s openid.Store) {
 	k := key()
 	mine, err := token.NewPseudonym(k[:16])
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := row(openid.KindGrant, key(), `{}`)
-	r.Holder, r.Tell = mine, true
-	put(t, s, r)
+	const devices = 3
+	for range devices {
+		r := row(openid.KindGrant, key(), `{}`)
+		r.Holder, r.Tell = mine, true
+		put(t, s, r)
+	}
 	if err := s.EndAll(t.Context(), mine, nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
-	all, err := s.Logouts(t.Context(), nil, expiry(), expiry())
-	at := slices.IndexFunc(all, func(r openid.Row) bool { return r.Holder == mine })
-	if err != nil || at < 0 {
-		t.Fatalf("Logouts: %v, %v", all, err)
+	claimed := func() (rows []openid.Row, n int) {
+		t.Helper()
+		all, err := s.Logouts(t.Context(), nil, expiry(), expiry())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, r := range all {
+			if r.Holder == mine {
+				if rows = append(rows, r); r.Version > 1 {
+					n++
+				}
+			}
+		}
+		return rows, n
 	}
-	if n := race(t, func() (bool, error) { return putRace(t.Context(), s, all[at]) }); n != 1 {
-		t.Fatalf("%d of %d have it", n, racers)
+	rows, n := claimed()
+	if len(rows) != devices || n != 0 {
+		t.Fatalf("%d rows, %d claimed", len(rows), n)
 	}
+	one := rows[1]
+	one.Body, one.Version = []byte(`{"a":2}`), one.Version+1
+	wantErr(t, "one of them was never of that version", s.Claim(t.Context(), []openid.Row{rows[0], one, rows[2]}), openid.ErrStale)
+	if _, n := claimed(); n != 0 {
+		t.Fatalf("%d were claimed nevertheless", n)
+	}
+	var turn atomic.Int64
+	won := race(t, func() (bool, error) {
+		mine := slices.Clone(rows)
+		turn := int(turn.Add(1))
+		for i := range mine {
+			mine[i] = rows[(i+turn)%devices]
+			mine[i].Body = fmt.Appendf(nil, `{"by":%d}`, turn)
+		}
+		err := s.Claim(t.Context(), mine)
+		if _, n := claimed(); n != 0 && n != devices {
+			t.Errorf("%d of %d claimed", n, devices)
+		}
+		if errors.Is(err, openid.ErrStale) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if won != 1 {
+		t.Fatalf("%d of %d have it", won, racers)
+	}
+	after, n := claimed()
+	if len(after) != devices || n != devices || !bytes.Equal(after[0].Body, after[1].Body) || !bytes.Equal(after[1].Body, after[2].Body) {
+		t.Fatalf("after the race: %d claimed of %+v", n, after)
+	}
+	end := after[0]
+	end.Ended = true
+	put(t, s, end)
+	wantErr(t, "one of them has ended", s.Claim(t.Context(), after), openid.ErrStale)
 }
 
 func raceReplace(t *testing.T, s openid.Store) {
@@ -729,6 +779,9 @@ func NewMemory() *Memory {
 
 // Put implements [openid.Store].
 func (m *Memory) Put(ctx context.Context, r openid.Row) error { return m.put(ctx, r) }
+
+// Claim implements [openid.Store].
+func (m *Memory) Claim(ctx context.Context, rows []openid.Row) error { return m.put(ctx, rows...) }
 
 // Answer implements [openid.Store].
 func (m *Memory) Answer(ctx context.Context, session, grant openid.Row) error {

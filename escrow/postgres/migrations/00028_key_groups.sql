@@ -4,14 +4,15 @@
 -- A record key for each group of people (escrow/keep/groups.go). Every step can be taken
 -- twice, and none rewrites a large table.
 
--- The group in "g17:vault:v12:…". What names none is of group 0.
+-- The group in "g17:vault:v12:…". What names none is of group 0. Not STRICT, because no such
+-- function is put into the expression that calls it.
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION key_group(wrapped text) RETURNS int LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE OR REPLACE FUNCTION key_group(wrapped text) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN coalesce(substring(wrapped, '^g([1-9][0-9]{0,8}):')::int, 0);
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION key_version(wrapped text) RETURNS int LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE OR REPLACE FUNCTION key_version(wrapped text) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN coalesce(substring(wrapped, '^(?:g[1-9][0-9]{0,8}:)?[a-z]+:v([1-9][0-9]{0,8}):')::int, 0);
 -- +goose StatementEnd
 
@@ -129,13 +130,16 @@ ALTER TABLE snapshots DROP CONSTRAINT IF EXISTS snapshots_pkey, ADD CONSTRAINT s
 -- deletes (mix_some of 00029) was in: a function that is STABLE sees the table as it was
 -- before the statement, and one that is not sees the rotations of now.
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION may_enter(half text, at date) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
+CREATE OR REPLACE FUNCTION may_enter(into_group int, under int, at date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE newest int; opened boolean;
 BEGIN
   LOCK TABLE rotations IN ROW SHARE MODE;
-  IF key_version(half) < (SELECT max(version) FROM rotations r WHERE r.key_group = key_group(half) AND r.state <> 'moving') THEN
+  SELECT (SELECT max(version) FROM rotations WHERE key_group = into_group AND state <> 'moving'),
+    into_group = 0 OR EXISTS (SELECT FROM key_groups g WHERE g.number = into_group AND at >= g.opened AND (g.closed IS NULL OR at < g.closed))
+    INTO newest, opened;
+  IF under < newest THEN
     RAISE EXCEPTION 'older key' USING ERRCODE = 'check_violation', CONSTRAINT = 'records_key_version';
-  ELSIF key_group(half) <> 0
-     AND NOT EXISTS (SELECT FROM key_groups g WHERE g.number = key_group(half) AND at >= g.opened AND (g.closed IS NULL OR at < g.closed)) THEN
+  ELSIF NOT opened THEN
     RAISE EXCEPTION 'group' USING ERRCODE = 'check_violation', CONSTRAINT = 'records_key_group';
   END IF;
 END $$;
@@ -145,7 +149,7 @@ CREATE OR REPLACE FUNCTION record_enters() RETURNS trigger LANGUAGE plpgsql STAB
 BEGIN
   IF NOT EXISTS (SELECT FROM records r WHERE r.label = NEW.label AND r.first_half = NEW.first_half AND r.day = NEW.day) THEN
     NEW.key_group := key_group(NEW.first_half);
-    PERFORM may_enter(NEW.first_half, NEW.day);
+    PERFORM may_enter(NEW.key_group, key_version(NEW.first_half), NEW.day);
   END IF;
   RETURN NEW;
 END $$;

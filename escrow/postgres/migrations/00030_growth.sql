@@ -43,3 +43,28 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_used_expired ON openid_used (expi
 CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_rows_expired ON openid_rows (expires);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS requests_used_expired ON requests_used (expires);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS openid_rows_ended_late ON openid_rows (id) WHERE kind = 'grant' AND ended AND fresh IS NOT NULL;
+
+-- Leaves and refusals come in by the thousand: what guards a row asks for all of a
+-- statement at once. Functions and triggers change together.
+-- +goose StatementBegin
+DO $do$ BEGIN
+  CREATE OR REPLACE FUNCTION next_leaf() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+DECLARE first bigint; last bigint; n bigint;
+BEGIN
+  SELECT min(index), max(index), count(*) INTO first, last, n FROM entered;
+  IF last - first + 1 <> n OR first > 0 AND NOT EXISTS (SELECT FROM log_leaves WHERE index = first - 1) THEN
+    RAISE EXCEPTION 'gap' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_leaves_gap';
+  END IF;
+  RETURN NULL;
+END $$;
+  CREATE OR REPLACE FUNCTION keeping_leaf() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+BEGIN
+  IF current_user = 'penname_keeping' AND EXISTS (SELECT FROM entered WHERE convert_from(leaf, 'UTF8')::json ->> 'kind' IS DISTINCT FROM 'erased') THEN
+    RAISE EXCEPTION 'kind' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_leaves_keeping';
+  END IF;
+  RETURN NULL;
+END $$;
+  CREATE OR REPLACE TRIGGER next_leaf AFTER INSERT ON log_leaves REFERENCING NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION next_leaf();
+  CREATE OR REPLACE TRIGGER keeping_leaf AFTER INSERT ON log_leaves REFERENCING NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION keeping_leaf();
+END $do$;
+-- +goose StatementEnd

@@ -102,6 +102,10 @@ func startWorld(t *testing.T, clients []world.Client) *world.World {
 			t.Error(err)
 		}
 	})
+	// Who signs in is enrolled: whoever is not sees once what was sealed, and then goes on.
+	if err := world.NewBrowser().Enrol(t.Context(), w.Origin, sandbox.People()[0].Name); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -63,5 +65,56 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 	_, err := new(Cluster).programs(t.Context())
 	if !errors.Is(err, ErrMissing) || !strings.Contains(errors.Unwrap(err).Error(), "etcd, patroni") {
 		t.Error(err, errors.Unwrap(err))
+	}
+}
+
+// A process is started again after the ends after which the units start it again, and no other.
+func TestRestartsAsTheUnits(t *testing.T) {
+	unit, err := os.ReadFile("../../../deploy/systemd/penname@.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := func(name string) string {
+		t.Helper()
+		found := regexp.MustCompile(`(?m)^` + name + `=(.*)$`).FindSubmatch(unit)
+		if found == nil {
+			t.Fatalf("%s is not set", name)
+		}
+		return string(found[1])
+	}
+	if setting("Restart") != "on-failure" || setting("Environment") != "GOTRACEBACK=crash" || setting("RestartSec") != "1" {
+		t.Error("the units restart in another way")
+	}
+	for status := -1; status <= 255; status++ {
+		word := strconv.Itoa(status)
+		want := word != "0" && word != setting("RestartPreventExitStatus") && word != setting("SuccessExitStatus")
+		if restarts(status) != want {
+			t.Errorf("after %d: %t", status, restarts(status))
+		}
+	}
+	for ends, times := range map[string]int{"exit 2": 1, "exit 130": 1, "exit 1": 2, "kill -9 $$": 2} { // the second time it stays
+		dir := t.TempDir()
+		starts := func() int {
+			lines, err := os.ReadFile(filepath.Join(dir, "starts"))
+			if err != nil {
+				return 0
+			}
+			return strings.Count(string(lines), "\n")
+		}
+		n := &Node{Name: "tried", Kind: Issuing, Dir: dir, Log: filepath.Join(dir, "log"), network: &network{}, until: new(Cluster).until,
+			command: func() (*exec.Cmd, error) {
+				return exec.Command("sh", "-c", `echo >> starts; [ $(wc -l < starts) = 1 ] || exec sleep 60; `+ends), nil
+			},
+			up: func(context.Context) error {
+				if starts() < 2 {
+					return errors.New("not yet")
+				}
+				return nil
+			}}
+		err := n.Start(t.Context())
+		n.Kill()
+		if starts() != times || (err == nil) != (times == 2) {
+			t.Errorf("%s: %d starts, %v", ends, starts(), errors.Unwrap(err))
+		}
 	}
 }

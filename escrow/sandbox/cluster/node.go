@@ -61,7 +61,7 @@ type Node struct {
 
 // Start runs the node, which does not run, and returns when it does its work. One that was
 // killed goes on with what it has on disk. A process of escrowd that ends before is started
-// again, as deploy/systemd does it: one that was given rules which were followed by others a
+// again where deploy/systemd does it: one that was given rules which were followed by others a
 // moment ago refuses to start until its file is the next one.
 func (n *Node) Start(ctx context.Context) error {
 	n.mu.Lock()
@@ -74,8 +74,9 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	err = n.until(ctx, func(ctx context.Context) error {
 		if n.process.Ended(0) {
-			if !n.Kind.service() {
-				return errEnded
+			if status := n.process.Status(); !n.Kind.service() || !restarts(status) {
+				cancel()
+				return fmt.Errorf("it ended with status %d", status)
 			}
 			select {
 			case <-time.After(restartPause):
@@ -99,6 +100,18 @@ func (n *Node) Start(ctx context.Context) error {
 
 // restartPause is RestartSec of deploy/systemd.
 const restartPause = time.Second
+
+// restarts tells whether deploy/systemd starts a process again that ended with that status,
+// which is below zero for a signal: what failed, unless no restart mends it.
+func restarts(status int) bool {
+	return status != 0 && status != wrongUsage && status != stoppedAtStart
+}
+
+// The status of escrowd that RestartPreventExitStatus and SuccessExitStatus of deploy/systemd name.
+const (
+	wrongUsage     = 2
+	stoppedAtStart = 130
+)
 
 // launch starts the process.
 func (n *Node) launch() error {

@@ -38,7 +38,7 @@ func (c *Cluster) Serve(ctx context.Context, config func(*Node) (string, error))
 		}
 		n.command = func() (*exec.Cmd, error) {
 			cmd := exec.Command(program, "serve", "--config", n.Config())
-			cmd.Env, cmd.SysProcAttr = []string{"HOME=" + n.Dir, "PATH=/usr/bin:/bin"}, &syscall.SysProcAttr{}
+			cmd.Env, cmd.SysProcAttr = []string{"HOME=" + n.Dir, "PATH=/usr/bin:/bin", "GOTRACEBACK=crash"}, &syscall.SysProcAttr{}
 			return cmd, nil
 		}
 		n.up = func(ctx context.Context) error { return c.answers(ctx, "https://"+n.Address+"/readyz") }

@@ -142,12 +142,15 @@ func (b *Browser) Shows(status int, want string) error {
 func (p Page) Text() string { return text(p.root) }
 
 // ProveIdentity proves an identity at the identity provider, from a page of
-// Penname that offers it.
+// Penname that offers it, and goes on to the sign-in that waits, if one does.
 func (b *Browser) ProveIdentity(ctx context.Context, name string) error {
 	if err := b.Press(ctx, "Prove my identity", nil); err != nil {
 		return err
 	}
-	return b.Press(ctx, name, nil)
+	if err := b.Press(ctx, name, nil); err != nil {
+		return err
+	}
+	return b.GoOn(ctx, "/authorize/")
 }
 
 // Enrol goes to Penname's first page and proves an identity there.
@@ -176,6 +179,21 @@ func (b *Browser) Ask(ctx context.Context, p *Platform, name string) error {
 	}
 	if !b.Offers("Sign in to " + p.Name) { // which offers to renew a proof of identity too
 		return b.ProveIdentity(ctx, name)
+	}
+	return nil
+}
+
+// GoOn leaves the page that shows once what was sealed, if the browser is there, for a page
+// whose path begins so.
+func (b *Browser) GoOn(ctx context.Context, path string) error {
+	for n := range b.Page.root.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "a" && text(n) == "Go on" && strings.HasPrefix(attr(n, "href"), path) {
+			to, err := b.Page.URL.Parse(attr(n, "href"))
+			if err != nil {
+				return err
+			}
+			return b.Open(ctx, to.String())
+		}
 	}
 	return nil
 }

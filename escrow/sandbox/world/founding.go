@@ -21,6 +21,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/service"
+	"github.com/penname/penname/escrow/spans"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web/person"
@@ -89,7 +90,11 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	if f.Cluster != nil {
 		return nil, f.runOn(ctx)
 	}
-	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b, PerSender: o.PerSender,
+	zone, err := time.LoadLocation("Europe/London") // where Thornley is
+	if err != nil {
+		return nil, err
+	}
+	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Zone: zone, Origin: f.Origin, Bundle: b, PerSender: o.PerSender, Traces: o.Traces,
 		Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping})
 	if err != nil {
 		return nil, err
@@ -153,7 +158,7 @@ func (f *founding) openParts(ctx context.Context, o Options) error {
 	if err := f.startKeyService(ctx, o); err != nil {
 		return err
 	}
-	return f.openStores(ctx, o.Stores)
+	return f.openStores(ctx, o.Stores, o.Traces)
 }
 
 func (f *founding) startPostgres(ctx context.Context, o Options) (err error) {
@@ -174,7 +179,7 @@ func (f *founding) startPostgres(ctx context.Context, o Options) (err error) {
 }
 
 // openStores migrates the database and opens it as each side.
-func (f *founding) openStores(ctx context.Context, o postgres.Options) (err error) {
+func (f *founding) openStores(ctx context.Context, o postgres.Options, traces *spans.Tracer) (err error) {
 	if err := postgres.Migrate(ctx, f.Postgres.DSN); err != nil {
 		return err
 	}
@@ -196,7 +201,9 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 	if err := os.WriteFile(f.Path("disclosing.dsn"), []byte(dsn), 0o600); err != nil {
 		return err
 	}
-	if err := f.disclosing.OpenStore(ctx, dsn, o); err != nil {
+	disclosing := o
+	disclosing.Tracer = traces.Database()
+	if err := f.disclosing.OpenStore(ctx, dsn, disclosing); err != nil {
 		return err
 	}
 	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_keeping"); err != nil {

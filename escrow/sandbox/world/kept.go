@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -131,7 +132,7 @@ func (w *World) listen(name, address string) (net.Listener, string, error) {
 		return nil, "", sandbox.ErrAddressTaken.Because(errors.Unwrap(err))
 	}
 	if err == nil {
-		w.kept.Addresses[name] = ln.Addr().String()
+		_, w.kept.Addresses[name], _ = strings.Cut(origin, "://")
 	}
 	return ln, origin, err
 }

@@ -107,18 +107,25 @@ func (p *Platform) Handler() http.Handler {
 func (p *Platform) home(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.show(w, r, http.StatusOK, "")
+}
+
+// show shows the page, with p.mu held, and says something of what was tried.
+func (p *Platform) show(w http.ResponseWriter, r *http.Request, status int, said string) {
 	view := struct {
 		Name   string
+		Said   string
 		Me     *token.Token
 		Handle token.Handle
 		Told   map[string]any
 		Posts  []Post
-	}{p.Name, p.session(r), "", nil, p.posts}
+	}{p.Name, said, p.session(r), "", nil, p.posts}
 	if view.Me != nil {
 		view.Told = p.told[view.Me.Subject]
 		view.Handle = p.handles[view.Me.Subject]
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
 	platformPage.Execute(w, view) //nolint:errcheck // the reader went away
 }
 
@@ -142,14 +149,18 @@ func (p *Platform) login(w http.ResponseWriter, r *http.Request) {
 
 func (p *Platform) callback(w http.ResponseWriter, r *http.Request) {
 	t, renewal, err := p.signIn(r)
-	if err != nil {
-		http.Error(w, "sign-in failed: "+err.Error(), http.StatusBadRequest)
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if errors.Is(err, errUnknownState) && r.URL.Query().Get("error") == "" && p.session(r) != nil { // they pressed twice, and are signed in
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	if err != nil {
+		p.show(w, r, http.StatusBadRequest, "The sign-in did not go on: "+err.Error()+". Nothing is lost. Sign in once more.")
+		return
+	}
 	if reason, ok := p.banned[t.Subject]; ok {
-		http.Error(w, "this pen name is banned: "+reason, http.StatusForbidden)
+		p.show(w, r, http.StatusForbidden, "Nobody is signed in: this pen name is banned: "+reason)
 		return
 	}
 	cookie := rand.Text()
@@ -174,20 +185,22 @@ func (p *Platform) setCookie(w http.ResponseWriter, name, value string) {
 	})
 }
 
+var errUnknownState = errors.New("it did not begin in this browser, or was answered already, as when a button is pressed twice")
+
 // signIn ends a sign-in and returns its token and refresh token.
 func (p *Platform) signIn(r *http.Request) (t *token.Token, renewal string, err error) {
 	q := r.URL.Query()
 	// RFC 9700, 2.1: a sign-in ends in the browser in which it began. Without this,
 	// a link can sign somebody in as another.
 	if c, err := r.Cookie(p.ID + "-state"); err != nil || c.Value != q.Get("state") {
-		return nil, "", errors.New("unknown state")
+		return nil, "", errUnknownState
 	}
 	p.mu.Lock()
 	f, ok := p.flows[q.Get("state")]
 	delete(p.flows, q.Get("state"))
 	p.mu.Unlock()
 	if !ok {
-		return nil, "", errors.New("unknown state")
+		return nil, "", errUnknownState
 	}
 	if q.Get("iss") != p.Issuer { // RFC 9207, 2.4
 		return nil, "", errors.New("another issuer answers")

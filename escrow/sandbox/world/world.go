@@ -20,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/cluster"
 	"github.com/penname/penname/escrow/service"
+	"github.com/penname/penname/escrow/spans"
 	"github.com/penname/penname/policy"
 )
 
@@ -90,6 +91,8 @@ type Options struct {
 
 	// PerSender is service.Parts.PerSender: everybody in a world comes by one address.
 	PerSender float64
+
+	Traces *spans.Tracer // of the service; who made it closes it
 }
 
 // Custodians are those of the world: three organisations, Quorum of which must
@@ -237,7 +240,12 @@ func (w *World) listenAt(address string) (net.Listener, string, error) {
 	if w.Cluster != nil {
 		scheme = "https://"
 	}
-	return ln, scheme + ln.Addr().String(), nil
+	at := ln.Addr().String()
+	if host, _, err := net.SplitHostPort(address); err == nil && host == "localhost" { // by this name a browser has passkeys here
+		_, port, err := net.SplitHostPort(at)
+		return ln, scheme + net.JoinHostPort(host, port), err
+	}
+	return ln, scheme + at, nil
 }
 
 // here is where this process serves: with a port from the system.

@@ -30,6 +30,7 @@ func TestStore(t *testing.T, open Open) {
 		"EmptyLog":                       testEmpty,
 		"AppendedLeavesAreRead":          testAppend,
 		"TwoLeavesInOneTransaction":      testTwoInOne,
+		"ManyLeavesAtOnce":               testMany,
 		"RolledBackLeafLeavesNoTrace":    testRollback,
 		"UncommittedLeafIsInvisible":     testIsolation,
 		"ConcurrentAppendsAreDense":      testConcurrent,
@@ -180,6 +181,54 @@ func testTwoInOne(t *testing.T, s translog.Store, u Update) {
 	}
 }
 
+// Those that do not fit are left out, and the others are as if each came alone.
+func testMany(t *testing.T, s translog.Store, u Update) {
+	ctx, size := t.Context(), int64(0)
+	for n, group := range []int{1, 2, 1, 5, 300, 3} {
+		var entries []translog.Entry
+		for i := range group {
+			e, err := translog.Prepare(Leaf(int(size) + i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries = append(entries, e)
+		}
+		late, err := translog.Prepare(proof.BundleLeaf(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), fmt.Sprintf("%064x", n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := -1
+		if size > 0 { // in an empty log every day is the first
+			refused = group / 2
+			entries = slices.Insert(entries, refused, late)
+		}
+		var placed []translog.Placed
+		if err := u(ctx, func(tx translog.Tx) (err error) {
+			placed, err = translog.SequenceAll(ctx, tx, entries)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		next := size
+		for i, p := range placed {
+			if i == refused {
+				if !errors.Is(p.Err, translog.ErrOrder) {
+					t.Errorf("the day before: index %d, %v", p.Index, p.Err)
+				}
+				continue
+			}
+			if p.Err != nil || p.Index != next {
+				t.Errorf("index %d, want %d: %v", p.Index, next, p.Err)
+			}
+			next++
+		}
+		size += int64(group)
+		if tree := CheckLog(t, s); tree.N != size {
+			t.Fatalf("%d leaves, want %d", tree.N, size)
+		}
+	}
+}
+
 func testRollback(t *testing.T, s translog.Store, u Update) {
 	ctx, stop := t.Context(), errors.New("the state change failed")
 	Append(t, u, 0, 6)
@@ -268,7 +317,7 @@ func testInsert(t *testing.T, s translog.Store, u Update) {
 			if _, err := tx.LockSize(ctx); err != nil {
 				return err
 			}
-			return tx.Insert(ctx, index, leaf, []int64{tlog.StoredHashIndex(0, max(index, 0))}, []tlog.Hash{tlog.RecordHash(leaf)})
+			return tx.Insert(ctx, index, [][]byte{leaf}, []tlog.Hash{tlog.RecordHash(leaf)})
 		}); err == nil {
 			t.Errorf("inserted at %d into a log of size 3", index)
 		}

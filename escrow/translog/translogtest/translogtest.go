@@ -156,18 +156,17 @@ func (t *memoryTx) ReadHashes(_ context.Context, ids []int64) ([]tlog.Hash, erro
 	return t.m.read(ids, t.hashes)
 }
 
-func (t *memoryTx) Insert(ctx context.Context, index int64, leaf []byte, ids []int64, hashes []tlog.Hash) error {
+func (t *memoryTx) Insert(ctx context.Context, index int64, leaves [][]byte, hashes []tlog.Hash) error {
 	size, err := t.LockSize(ctx)
 	if err != nil {
 		return err
 	}
-	t.m.mu.RLock()
-	next := int64(len(t.m.hashes) + len(t.hashes))
-	t.m.mu.RUnlock()
-	if index != size || len(ids) != len(hashes) || len(ids) == 0 || ids[0] != next || ids[len(ids)-1] != next+int64(len(ids))-1 {
-		return errors.New("index or ids are taken or leave a gap")
+	if index != size || int64(len(hashes)) != tlog.StoredHashCount(index+int64(len(leaves)))-tlog.StoredHashCount(index) {
+		return errors.New("index is taken or leaves a gap, or not the hashes of the leaves")
 	}
-	t.leaves = append(t.leaves, slices.Clone(leaf))
+	for _, leaf := range leaves {
+		t.leaves = append(t.leaves, slices.Clone(leaf))
+	}
 	t.hashes = append(t.hashes, hashes...)
 	return nil
 }

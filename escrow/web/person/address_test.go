@@ -16,7 +16,13 @@ import (
 // writing is a service that writes to people, by a mail server of the test.
 func writing(t *testing.T) (*service, *mailtest.Server, func()) {
 	t.Helper()
-	s := newService(t, func(_ *testing.T, c *Config) { c.Writes = true })
+	return writingOn(t, "127.0.0.1")
+}
+
+// writingOn is writing with the origin of a host.
+func writingOn(t *testing.T, host string) (*service, *mailtest.Server, func()) {
+	t.Helper()
+	s := newServiceOn(t, host, func(_ *testing.T, c *Config) { c.Writes = true })
 	server := &mailtest.Server{}
 	server.Start(t)
 	client := mail.Server{Address: server.Address(), TLS: mail.Off, From: "penname@penname.example"}
@@ -53,7 +59,7 @@ func TestAddressIsGivenAndTakenAway(t *testing.T) {
 	b.shows("GET", s.origin+"/me", nil, http.StatusOK, `href="/me/address"`)
 	b.shows("GET", at, nil, http.StatusOK, "We have no address of yours", "can read this address", "without a court and without custodians", "!Remove my address")
 
-	b.shows("POST", at, url.Values{"address": {"jo@example"}}, http.StatusUnprocessableEntity, "this is not an e-mail address", "jo@example.org", `value="jo@example"`)
+	b.shows("POST", at, url.Values{"address": {"jo@example"}}, http.StatusUnprocessableEntity, "his is not an e-mail address", "jo@example.org", `value="jo@example"`)
 	b.shows("POST", at, url.Values{"address": {" jo@Example.org "}}, http.StatusOK, "A code is on its way", "Type the code", "<strong>jo@example.org</strong>")
 	select {
 	case <-s.live.Wrote():
@@ -62,9 +68,9 @@ func TestAddressIsGivenAndTakenAway(t *testing.T) {
 	}
 	send()
 	first := newest(t, server, "jo@example.org")
-	b.shows("POST", at+"/confirm", url.Values{"code": {"00000000"}}, http.StatusUnprocessableEntity, "that is not the code")
+	b.shows("POST", at+"/confirm", url.Values{"code": {"00000000"}}, http.StatusUnprocessableEntity, "hat is not the code")
 	b.shows("POST", at+"/confirm", url.Values{"code": {" " + first[:4] + " " + first[4:]}}, http.StatusOK, "Your address is confirmed", "We write to <strong>jo@example.org</strong>", "!Type the code")
-	b.shows("POST", at+"/confirm", url.Values{"code": {first}}, http.StatusUnprocessableEntity, "no code is waited for")
+	b.shows("POST", at+"/confirm", url.Values{"code": {first}}, http.StatusUnprocessableEntity, "o code is waited for")
 
 	b.shows("POST", at, url.Values{"address": {"jo@example.com"}}, http.StatusOK, "We write to <strong>jo@example.org</strong>", "It was sent to <strong>jo@example.com</strong>")
 	send()
@@ -88,9 +94,9 @@ func TestAddressIsBounded(t *testing.T) {
 	for range 3 {
 		b.shows("POST", at, url.Values{"address": {"victim@example.org"}}, http.StatusOK, "A code is on its way")
 	}
-	b.shows("POST", at, url.Values{"address": {"victim@example.org"}}, http.StatusUnprocessableEntity, "three codes were sent today")
+	b.shows("POST", at, url.Values{"address": {"victim@example.org"}}, http.StatusUnprocessableEntity, "hree codes were sent today")
 	b.shows("POST", at+"/remove", url.Values{}, http.StatusOK, "We have no address of yours")
-	b.shows("POST", at, url.Values{"address": {"victim@example.org"}}, http.StatusUnprocessableEntity, "three codes were sent today")
+	b.shows("POST", at, url.Values{"address": {"victim@example.org"}}, http.StatusUnprocessableEntity, "hree codes were sent today")
 	send()
 	if n := len(server.Delivered()); n > 3 {
 		t.Errorf("%d mails", n)
@@ -101,7 +107,7 @@ func TestAddressIsBounded(t *testing.T) {
 	send()
 	right := newest(t, server, "jo@example.org")
 	for range 5 {
-		b.shows("POST", at+"/confirm", url.Values{"code": {"x"}}, http.StatusUnprocessableEntity, "that is not the code")
+		b.shows("POST", at+"/confirm", url.Values{"code": {"x"}}, http.StatusUnprocessableEntity, "hat is not the code")
 	}
 	b.shows("POST", at+"/confirm", url.Values{"code": {right}}, http.StatusUnprocessableEntity, "wrong five times")
 
@@ -116,7 +122,7 @@ func TestAddressIsBounded(t *testing.T) {
 	b.shows("GET", at+"/confirm?code="+right, nil, http.StatusMethodNotAllowed)
 	other := s.browser()
 	other.follow(other.proveWith(url.Values{"provider": {"post"}}, jo+1))
-	other.shows("POST", at+"/confirm", url.Values{"code": {right}}, http.StatusUnprocessableEntity, "no code is waited for")
+	other.shows("POST", at+"/confirm", url.Values{"code": {right}}, http.StatusUnprocessableEntity, "o code is waited for")
 	other.shows("GET", at, nil, http.StatusOK, "!jo@example.org")
 	s.pass(time.Hour)
 	b = s.in("laptop")

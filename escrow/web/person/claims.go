@@ -3,6 +3,7 @@ package person
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
@@ -14,12 +15,14 @@ import (
 // is for the person's eyes.
 type claimsPage struct {
 	Asked  []askedClaim
+	Locked bool // the person came by a passkey, which opens none
 	Ended  bool // there were some, but their twelve months are over
 	Rare   bool // all withheld
 	Least  int  // how many people must have them in common
 	Unlike bool // all withheld
 	Before bool // the platform was told something already
 	Until  time.Time
+	Hidden bool // they did not prove just now who they are: claims are named, with no value
 }
 
 // askedClaim is one claim that the platform asks for.
@@ -28,6 +31,8 @@ type askedClaim struct {
 	Value string // "": not known, or not so
 	Month time.Time
 	May   bool // the person can let the platform know
+
+	Ticked bool // and ticked it before the page was shown again
 }
 
 // tellable judges what the person may let a platform know.
@@ -51,17 +56,36 @@ func (s *side) claims(ctx context.Context, who session, req openid.SignInRequest
 	if req.Claims == 0 {
 		return nil, nil
 	}
+	if locked := who.Key == nil && who.Passkey; !s.sessions.fresh(who) {
+		page := &claimsPage{Hidden: true, Locked: locked}
+		for at, name := range identity.ClaimNames {
+			if req.Claims.Has(at) {
+				page.Asked = append(page.Asked, askedClaim{Name: name, May: !locked})
+			}
+		}
+		return page, nil
+	}
 	t, err := s.tellable(ctx, who, req)
 	if err != nil {
 		return nil, err
 	}
-	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Unlike: t.Unlike, Before: t.Before != 0, Until: t.Until()}
+	page := &claimsPage{Locked: who.Key == nil && who.Passkey, Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Unlike: t.Unlike, Before: t.Before != 0, Until: t.Until()}
 	for at, name := range identity.ClaimNames {
 		if req.Claims.Has(at) {
-			page.Asked = append(page.Asked, askedClaim{name, t.Claims[at].Reveal(), t.Month, t.May.Has(at)})
+			page.Asked = append(page.Asked, askedClaim{Name: name, Value: t.Claims[at].Reveal(), Month: t.Month, May: t.May.Has(at)})
 		}
 	}
 	return page, nil
+}
+
+// tick ticks what was ticked when the page was sent.
+func (p *claimsPage) tick(claims []string) {
+	if p == nil {
+		return
+	}
+	for i := range p.Asked {
+		p.Asked[i].Ticked = slices.Contains(claims, p.Asked[i].Name)
+	}
 }
 
 // tell notes what the platform is told of the person's claims: what they chose on the page

@@ -1,12 +1,14 @@
 package person
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/web"
@@ -98,9 +100,9 @@ func (s *side) provider(ctx context.Context, id string) (p Provider, err error) 
 }
 
 // comesBack matches where a person goes on after a proof of identity: to a sign-in at
-// a platform that waits for them (openid.SignInRequest.Action), or to their deletion,
-// which needs a new proof. Nothing else can be returned to (ATTACKS H14).
-var comesBack = regexp.MustCompile(`^(/authorize/[A-Za-z0-9_-]{16,128}|` + deletePath + `)$`)
+// a platform that waits for them (openid.SignInRequest.Action), or to a page of their own.
+// Nothing else can be returned to (ATTACKS H14).
+var comesBack = regexp.MustCompile(`^(/authorize/[A-Za-z0-9_-]{16,128}|/me|` + deletePath + `|` + addressPath + `|` + changesPath + `|` + passkeysPath + `|` + dataPath + `|/me/receipt(\.jws)?)$`)
 
 // enrol begins at the identity provider, whose callback ends in enrolled.
 func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
@@ -110,9 +112,16 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 	if e := refusal.Of(r.ParseForm()); e != nil {
 		return e
 	}
+	switched, wrong := s.edge.Switches(w, r), wrongWord(r.FormValue("device"))
+	if switched && wrong == "" {
+		return s.beginAgain(w, r)
+	}
 	p, err := s.provider(r.Context(), r.FormValue("provider"))
-	if err != nil {
+	if err != nil && !switched {
 		return err
+	}
+	if wrong != "" {
+		return s.wordAgain(w, r, wrong)
 	}
 	v, begin := flow{Word: word(r.FormValue("device")), Return: r.FormValue("return") != "", Renew: r.FormValue("renew") != ""}, p.Begin
 	if back := r.FormValue("interaction"); comesBack.MatchString(back) {
@@ -128,6 +137,43 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 	}
 	http.Redirect(w, r, authURL, http.StatusSeeOther) // 303, never 307 (RFC 9700, 4.12)
 	return nil
+}
+
+// beginAgain shows the page of a form of enrol in another language, with the word that was
+// typed, as far as one can tell which page it was.
+func (s *side) beginAgain(w http.ResponseWriter, r *http.Request) error {
+	switch back := r.FormValue("interaction"); {
+	case r.FormValue("return") != "" && (back == "" || comesBack.MatchString(back)):
+		return s.edge.RenderAgain(w, r, "", http.StatusOK, "return.html", returnPage{flow{Back: back}, r.FormValue("device")})
+	case back == "":
+		return s.showHome(w, r, r.FormValue("device"))
+	case comesBack.MatchString(back) && atPlatform(back):
+		at := r.Clone(r.Context()) // the page of the sign-in, as its own form shows it again
+		at.URL.Path, at.URL.RawQuery = back, ""
+		s.openid.Handler().ServeHTTP(w, at)
+		return nil
+	}
+	return s.wordAgain(w, r, "")
+}
+
+// returnPage asks somebody who asked to be deleted whether they come back.
+type returnPage struct {
+	flow
+	Typed string // as a word for the device
+}
+
+// wordAgain asks once more for the word for the device; wrong is what is wrong with it, or "".
+func (s *side) wordAgain(w http.ResponseWriter, r *http.Request, wrong string) error {
+	form := proofForm{Anew: r.FormValue("fresh") != "", Renew: r.FormValue("renew") != "", Returns: r.FormValue("return") != "",
+		Typed: r.FormValue("device"), Keeps: true, Mistakes: oneMistake("device", wrong)}
+	if back := r.FormValue("interaction"); comesBack.MatchString(back) {
+		form.Back = back
+	}
+	status := http.StatusOK
+	if wrong != "" {
+		status = http.StatusUnprocessableEntity
+	}
+	return s.edge.RenderAgain(w, r, "", status, "word.html", form)
 }
 
 // enrolled ends a proof of identity: enrolment the first time, sign-in and
@@ -146,6 +192,13 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := s.sessions.flow(r, r.URL.Query().Get("state"))
 	err = s.proven(w, r, f, p)
+	if who, in := s.sessions.person(r); in && errors.Is(err, identity.ErrUsed) && who.Proven.After(s.edge.Now().Add(-sessionLife)) {
+		http.Redirect(w, r, cmp.Or(f.Back, "/me"), http.StatusSeeOther) // they went back, or loaded the page again
+		return nil
+	}
+	if f.Waits != nil && errors.Is(err, identity.ErrUsed) {
+		return s.showWaits(w, r, f, *f.Waits)
+	}
 	switch to := f.SignIn(); {
 	case to != "" && errors.Is(err, identity.ErrDeclined):
 		http.Redirect(w, r, to+declined, http.StatusSeeOther)
@@ -154,6 +207,11 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 		facts := web.WithFacts{Err: err}
 		errors.As(err, &facts)
 		facts.Back = to
+		return facts
+	case f.Back != "" && err != nil: // to their own page
+		facts := web.WithFacts{Err: err}
+		errors.As(err, &facts)
+		facts.Back = f.Back
 		return facts
 	}
 	return err
@@ -165,11 +223,17 @@ const declined = "?declined"
 
 // SignIn is the sign-in at a platform to which the person goes back, or "".
 func (f flow) SignIn() string {
-	if f.Back == deletePath {
+	if !atPlatform(f.Back) {
 		return ""
 	}
 	return f.Back
 }
+
+// atPlatform reports whether somebody goes back to a sign-in at a platform.
+func atPlatform(back string) bool { return strings.HasPrefix(back, "/authorize/") }
+
+// notEnrolled is said where the answer of a provider was not taken.
+const notEnrolled = "You are not signed in by this, and nothing was sealed."
 
 // proven judges the answer of an identity provider, and signs the person in.
 func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider) error {
@@ -179,38 +243,60 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 	}
 	id, err := p.Finish(r.Context(), f.Flow, query)
 	if err != nil {
+		return web.WithFacts{Err: err, Undone: notEnrolled}
+	}
+	var in []issue.Person // is signed in here by more than a provider
+	switch who, err := s.who(r); {
+	case err == nil && s.sessions.owners(who):
+		in = append(in, who.Person)
+	case err != nil && !errors.Is(err, errSignedOut):
 		return err
 	}
-	enrol := s.Issuer.Enrol
+	var person issue.Person
+	var sealed bool
 	if f.Return {
-		enrol = func(ctx context.Context, id identity.Identity) (issue.Person, bool, error) {
-			return s.Issuer.Return(ctx, id, s.sectors())
-		}
+		person, sealed, err = s.Issuer.Return(r.Context(), id, s.sectors(), in...)
+	} else {
+		person, sealed, err = s.Issuer.Enrol(r.Context(), id, in...)
 	}
-	person, first, err := enrol(r.Context(), id)
+	var waits *issue.Waits
+	if errors.As(err, &waits) {
+		return s.showWaits(w, r, f, waits.Recovery)
+	}
 	var held *issue.Held
 	if errors.As(err, &held) {
-		return web.WithFacts{Err: err, Reference: held.Reference, From: held.From}
+		return web.WithFacts{Err: err, Undone: notEnrolled, Reference: held.Reference, From: held.From}
 	}
 	if errors.Is(err, issue.ErrDeleted) {
-		return s.edge.Render(w, http.StatusOK, "return.html", f)
+		return s.edge.RenderAgain(w, r, cmp.Or(f.SignIn(), "/"), http.StatusOK, "return.html", returnPage{flow: f})
 	}
 	if err != nil {
 		return err
+	}
+	// Before anything is stored or told: a provider's account that was stolen gets no further.
+	if !sealed && !slices.Contains(in, person) {
+		if asked, err := s.recovers(w, r, &f, person); err != nil || asked {
+			return err
+		}
 	}
 	key, err := s.Issuer.Attest(r.Context(), person, id, f.Renew)
 	if err != nil {
 		return err
 	}
-	if err := s.begin(w, r, f, person, key, id); err != nil {
+	said := flashBack
+	if sealed || f.Back != "" && f.Back != "/me" {
+		said = ""
+	}
+	if f.recovers {
+		said = flashRecovered
+	}
+	if err := s.begin(w, r, f, session{Person: person, Key: key, ACR: id.ACR, Proven: id.Proven, Flash: said}); err != nil {
 		return err
 	}
-	to := "/me?welcome=back"
-	switch {
-	case f.Back != "":
-		to = f.Back
-	case first:
-		to = "/me?welcome=new"
+	to := cmp.Or(f.Back, "/me")
+	if sealed { // and never again: nothing here can open it
+		w.Header().Set("Connection", "close") // else its buffers keep the page until it is used again
+		return s.edge.RenderAgain(w, r, "", http.StatusOK, "sealed.html", newSealedPage(id.Fields(), to, f.Return))
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
@@ -218,22 +304,43 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 
 // begin signs a person in. It is a new session at every proof of identity, so that
 // there is nothing to fixate (ATTACKS R13), and the one that the browser had ends.
-func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, person issue.Person, key []byte, id identity.Identity) error {
+//
+// What a proof of the same person in the same browser had shown goes on to count while their session
+// there does: that a passkey was there, that they waited, and the key of the claims, which a passkey
+// has not. A recovery by which the session begins is used up by it, or was ended meanwhile.
+func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, v session) error {
 	before, had := s.sessions.person(r)
-	if f.Word == "" && before.Person.ID == person.ID {
-		f.Word = before.Word
+	live, err := s.who(r)
+	if err != nil && !errors.Is(err, errSignedOut) {
+		return err
+	}
+	if err == nil && live.Person == v.Person {
+		f.Word, v.Passkey, v.Waited = cmp.Or(f.Word, before.Word), v.Passkey || before.Passkey, before.Waited
+		if v.Key == nil && v.Passkey {
+			v.Key = before.Key
+		}
 	}
 	now := s.edge.Now()
-	began, err := s.Issuer.Store.BeginSession(r.Context(), person, issue.NewSession(f.Word, now))
+	began, err := s.Issuer.Store.BeginSession(r.Context(), v.Person, issue.NewSession(f.Word, now))
+	if err == nil && f.recovers {
+		var ok bool
+		if ok, err = s.Issuer.Recovered(r.Context(), v.Person); err == nil && !ok {
+			err = errors.Join(errSignedOut, s.Issuer.Store.EndSession(r.Context(), began))
+		}
+		v.Waited = now
+		s.written()
+	}
 	if err == nil && had {
 		err = s.Issuer.Store.EndSession(r.Context(), before.Session)
 	}
 	if err != nil {
 		return err
 	}
-	v := session{Session: began, Person: person, Key: key, ACR: id.ACR, Proven: id.Proven, Ends: now.Add(sessionMost)}
-	if f.Flow.Fresh {
-		v.For = f.Back
+	if v.Session, v.Ends = began, now.Add(sessionMost); f.Flow.Fresh {
+		v.For = f.SignIn()
+	}
+	if had && before.Person == v.Person && (v.Flash == "" || v.Flash == flashBack) { // what they did before this proof was asked for
+		v.Flash = cmp.Or(before.Flash, v.Flash)
 	}
 	return s.sessions.keep(w, v)
 }

@@ -16,7 +16,11 @@ type leavePage struct {
 	Platform string          // empty: the platform did not say which it is
 	Names    []issue.PenName // of the person there, in use
 	Ends     token.Pseudonym // of these, with either button; "": the person chooses, or none ends
+	Unnamed  bool            // Ends is not shown, nor are the others: the person did not prove just now who they are
 }
+
+// lastUsed stands in the form for the pen name that the page does not show.
+const lastUsed = "last"
 
 // leftPage says what a logout ended, to somebody whom no platform leads on.
 type leftPage struct {
@@ -36,7 +40,7 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 			return true, nil
 		}
 		left.Before = true // they pressed twice
-		return s.left(w, req, left)
+		return s.left(w, r, req, left)
 	}
 	if err != nil {
 		return false, err
@@ -47,7 +51,7 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 		if err != nil {
 			return false, err
 		}
-		return false, s.edge.Render(w, http.StatusOK, "leave.html", page)
+		return false, s.edge.RenderAgain(w, r, "", http.StatusOK, "leave.html", page)
 	}
 	ended, err := s.endAt(r, req, who)
 	if err != nil {
@@ -58,21 +62,21 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 	}
 	if r.PostFormValue("decision") == "stay" {
 		left.Here = true
-		return s.left(w, req, left)
+		return s.left(w, r, req, left)
 	}
 	if err := s.Issuer.Store.EndSession(r.Context(), who.Session); err != nil {
 		return false, err
 	}
 	s.sessions.clear(w)
-	return s.left(w, req, left)
+	return s.left(w, r, req, left)
 }
 
 // left shows what ended, unless the person is led back to the platform.
-func (s *side) left(w http.ResponseWriter, req openid.LeaveRequest, page leftPage) (done bool, err error) {
+func (s *side) left(w http.ResponseWriter, r *http.Request, req openid.LeaveRequest, page leftPage) (done bool, err error) {
 	if req.Returns {
 		return true, nil
 	}
-	return false, s.edge.Render(w, http.StatusOK, "left.html", page)
+	return false, s.edge.RenderAgain(w, r, "/", http.StatusOK, "left.html", page)
 }
 
 // leaves is the page that asks. The pen name that this session used last there, or the only
@@ -91,6 +95,11 @@ func (s *side) leaves(r *http.Request, req openid.LeaveRequest, who session) (le
 	if page.Names = c.Names; req.Hint == "" || req.Hint == c.Now {
 		page.Ends = c.Now
 	}
+	if !s.sessions.fresh(who) {
+		if page.Names, page.Unnamed = nil, true; page.Ends != "" {
+			page.Ends = lastUsed
+		}
+	}
 	return page, nil
 }
 
@@ -105,6 +114,9 @@ func (s *side) endAt(r *http.Request, req openid.LeaveRequest, who session) (end
 		return false, err
 	}
 	c := s.choice(who, req.Platform, at.Names)
+	if name == lastUsed {
+		name = string(c.Now)
+	}
 	i := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return string(n.Pseudonym) == name })
 	if i < 0 {
 		return false, errNoPenName

@@ -3,6 +3,7 @@ package person
 import (
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -15,9 +16,11 @@ import (
 
 var (
 	errSignedOut = refusal.New(refusal.Unauthenticated, "session.signed_out",
-		"you are not signed in here, or no longer: prove your identity again, your pen names stay the same")
+		"you are not signed in here, or no longer: sign in again, your pen names stay the same")
 	errNotFresh = refusal.New(refusal.Unauthenticated, "session.not_fresh",
-		"nothing was deleted: for this you need to have proved your identity in the last ten minutes, so prove it once more")
+		"nothing was deleted: for this you need to have proved your identity in the last five minutes, so prove it once more")
+	errProveAgain = refusal.New(refusal.Unauthenticated, "session.prove_again",
+		"what is yours is shown for five minutes after you proved who you are: prove it again, and go on")
 	errNoDevice = refusal.New(refusal.NotFound, "session.unknown",
 		"this device is not signed in any more: your own page lists those that are")
 )
@@ -27,21 +30,27 @@ const deletePath = "/me/delete"
 
 // mePage is what a person sees of themself, as page or JSON.
 type mePage struct {
-	Welcome  string          `json:"-"`
+	Welcome  flash           `json:"-"`
 	PenNames []issue.PenName `json:"pen_names"`
 	Notices  []notice        `json:"notices"`
 	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
 	Devices  []device        `json:"devices"`
+	Changes  []shownChange   `json:"changes"` // in the file alone: the page has a page for them
 
 	Names   map[string]string   `json:"-"` // of platforms, by sector and by id
 	Members map[string][]string `json:"-"` // ids of platforms, by sector: a warrant names one of them
 	Silent  map[string]*silent  `json:"-"` // by pen name; nil: it can do nothing
 	Several map[string]bool     `json:"-"` // by sector: a person may have more than one pen name there
+	Homes   map[string]string   `json:"-"` // where a platform is, by sector of one alone
+	Court   []string            `json:"-"` // the fields that a warrant can ask for
 	Origin  string              `json:"-"`
 	Writes  bool                `json:"-"` // else nobody is written to
 	Address bool                `json:"-"` // the person gave one
 
-	Leaving leaving `json:"-"`
+	Leaving leaving   `json:"-"`
+	Waits   *waitsFor `json:"-"`
+
+	draft drafted
 }
 
 // device is one session of the person's, as they see it.
@@ -60,10 +69,15 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return errSignedOut
 	}
+	if !s.sessions.fresh(who) { // else showMe finds out whether the session counts
+		if _, done, err := s.lately(w, r); err != nil || done {
+			return err
+		}
+	}
 	return s.showMe(w, r, who, http.StatusOK, drafted{})
 }
 
-// showMe shows a person's page if their session counts, with an objection that they could not send, if there is one.
+// showMe shows a person's page if their session counts, with what they typed and did not send.
 func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, status int, draft drafted) error {
 	ctx := r.Context()
 	whose, err := s.whose(ctx, &who)
@@ -77,10 +91,11 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 	if err != nil {
 		return err
 	}
+	who.recovery = now.Recovery
 	if err := s.Issuer.Handles(ctx, names); err != nil {
 		return err
 	}
-	notices, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
+	noticed, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
 	if err != nil {
 		return err
 	}
@@ -92,27 +107,35 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 	if err != nil {
 		return err
 	}
+	said, asJSON := who.Flash, asksForData(r)
+	if !asJSON {
+		who.Flash = ""
+	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Writes: s.Writes, Address: contact.Confirmed.Reveal() != "" || contact.Waits(s.edge.Now()), Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: []notice{}, Claims: now.Acceptances, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
-		Silent: map[string]*silent{}, Several: map[string]bool{}, Leaving: s.sessions.leaving(who, "/me/stay")}
+	page := mePage{Writes: s.Writes, Address: contact.Confirmed.Reveal() != "" || contact.Waits(s.edge.Now()), Welcome: said, PenNames: names, Notices: []notice{}, Claims: now.Acceptances, Names: map[string]string{}, Members: map[string][]string{}, Homes: map[string]string{}, Court: s.court(), Origin: s.edge.Origin,
+		Silent: map[string]*silent{}, Several: map[string]bool{}, Leaving: s.sessions.leaving(who, "/me/stay"), Waits: s.signInWaiting(r), draft: draft}
 	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {
 		sectorOf[p.ID] = p.SectorID()
 		page.Names[p.ID] = p.Name
 		page.Several[p.SectorID()] = openid.Personas(*s.platforms.Load(), p.SectorID()) > 1
 		page.Members[p.SectorID()] = append(page.Members[p.SectorID()], p.ID)
+		if len(s.members(p.SectorID())) == 1 {
+			page.Homes[p.SectorID()] = home(p)
+		}
 		page.Names[p.SectorID()] = strings.Join(append([]string{p.Name}, s.alike(p)...), ", ")
 	}
-	for _, n := range notices {
+	for _, n := range noticed {
 		shown := asSeen(n, page.Names[n.Platform], s.edge.Now())
-		shown.Mailed, shown.Stored = s.Writes && contact.Confirmed.Reveal() != "", page.Welcome == "objection" && r.URL.Query().Get("notice") == shown.ID()
+		shown.Mailed, shown.Stored = s.Writes && contact.Confirmed.Reveal() != "", said == flashStored(shown.ID())
 		if draft.of(n) {
 			shown.Draft, shown.Wrong = draft.text, draft.wrong
 		}
 		page.Notices = append(page.Notices, shown)
 	}
+	page.keep()
 	for _, a := range who.Allowed {
 		i := slices.IndexFunc(names, func(n issue.PenName) bool {
 			return n.Platform == sectorOf[a.Platform] && n.Persona == a.Persona && n.Retired.IsZero()
@@ -132,10 +155,55 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 	for _, d := range devices {
 		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
 	}
-	if accept := r.Header.Get("Accept"); web.Accepts(accept, "application/json") && !web.Accepts(accept, "text/html") {
+	if asJSON {
+		if page.Changes, err = s.changes(ctx, who.Person, names, noticed); err != nil {
+			return err
+		}
+		if r.URL.Path == dataPath {
+			w.Header().Set("Content-Disposition", `attachment; filename="penname-data.json"`)
+		}
 		return web.WriteJSON(w, status, page)
 	}
-	return s.edge.Render(w, status, "me.html", page)
+	again := "/me"
+	if draft.text != "" { // it is nowhere else
+		again = ""
+	}
+	return s.edge.RenderAgain(w, r, again, status, "me.html", page)
+}
+
+// court are the fields that a warrant can ask for, if it is known by which rules.
+func (s *side) court() []string {
+	rules, err := s.Rules()
+	if err != nil {
+		return nil
+	}
+	return rules.Fields
+}
+
+// home is where people find a platform that signs them in, or "".
+func home(p openid.Platform) string {
+	for _, address := range p.RedirectURIs {
+		u, err := url.Parse(address)
+		// Else an app's own scheme, or its loopback address (RFC 8252, 7.3), where nobody listens.
+		if err == nil && p.Closed == nil && (u.Scheme == "https" || u.Scheme == "http" && u.Port() != "") {
+			return u.Scheme + "://" + u.Host + "/"
+		}
+	}
+	return ""
+}
+
+// dataPath is where people save what their page shows, as JSON.
+const dataPath = "/me/data.json"
+
+// asksForData reports whether a program asks, or somebody who saves it.
+func asksForData(r *http.Request) bool {
+	return r.URL.Path == dataPath || wantsJSON(r)
+}
+
+// wantsJSON reports whether a program asks. A browser asks for anything where it saves a file.
+func wantsJSON(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return web.Accepts(accept, "application/json") && !web.Accepts(accept, "text/html") && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
 func today(now time.Time) time.Time { return now.UTC().Truncate(24 * time.Hour) }
@@ -147,11 +215,58 @@ func (s *side) who(r *http.Request) (session, error) {
 	if !ok {
 		return session{}, errSignedOut
 	}
-	live, asked, err := s.Issuer.Store.Live(r.Context(), v.Person, v.Session)
-	if err == nil && (!live || asked) {
+	now, err := s.Issuer.Store.Standing(r.Context(), s.edge.Now(), issue.Question{Person: v.Person, Session: v.Session})
+	if err == nil && (!now.Live || now.Asked) {
 		err = errSignedOut
 	}
+	v.recovery = now.Recovery
 	return v, err
+}
+
+// freshly returns who is signed in and proved within freshFor who they are; to anybody else who
+// is signed in it is errProveAgain, at which ledBack gives back what they typed.
+func (s *side) freshly(r *http.Request) (who session, err error) {
+	if who, err = s.who(r); err == nil && !s.sessions.fresh(who) {
+		err = errProveAgain
+	}
+	return who, err
+}
+
+// lately returns who is signed in and proved within freshFor who they are. To anybody else who
+// is signed in it shows the page that asks them to, and is done.
+func (s *side) lately(w http.ResponseWriter, r *http.Request) (who session, done bool, err error) {
+	if who, err = s.who(r); err != nil || s.sessions.fresh(who) {
+		return who, false, err
+	}
+	if wantsJSON(r) {
+		return who, false, errProveAgain
+	}
+	if err := s.sessions.keep(w, who); err != nil {
+		return who, false, err
+	}
+	return who, true, s.askToProve(w, r, who, pageOf(r.URL.Path))
+}
+
+// pageOf is where the file at path is to be had, of a file, else path.
+func pageOf(path string) string {
+	switch path {
+	case dataPath:
+		return "/me"
+	case receiptFilePath:
+		return receiptPath
+	}
+	return path
+}
+
+// provePage asks somebody who is signed in to prove again who they are.
+type provePage struct {
+	Back    string // where they go on
+	Done    flash  // what they just did, which stands
+	Leaving leaving
+}
+
+func (s *side) askToProve(w http.ResponseWriter, r *http.Request, who session, back string) error {
+	return s.edge.RenderAgain(w, r, back, http.StatusUnauthorized, "prove.html", provePage{back, who.Flash, s.sessions.leaving(who, "/me/stay")})
 }
 
 // stay is the one press that keeps somebody signed in (WCAG 2.2.1).
@@ -182,7 +297,7 @@ func (s *side) askErasure(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	return s.edge.Render(w, http.StatusOK, "delete.html", deletePage{s.sessions.fresh(who), s.sessions.leaving(who, "/me/stay")})
+	return s.edge.Render(w, r, http.StatusOK, "delete.html", deletePage{s.sessions.fresh(who), s.sessions.leaving(who, "/me/stay")})
 }
 
 // erase records the request and ends the sign-ins at platforms and the session.
@@ -220,7 +335,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.sessions.clear(w)
-	return s.edge.Render(w, http.StatusOK, "deleted.html", receipt)
+	return s.edge.RenderAgain(w, r, "", http.StatusOK, "deleted.html", receipt)
 }
 
 // end is how the sign-ins at platforms end: each platform learns it at its own moment,
@@ -243,7 +358,7 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.sessions.clear(w)
-	return s.edge.Render(w, http.StatusOK, "out.html", map[string]bool{"AtOnce": r.PostFormValue("when") == "now"})
+	return s.edge.Render(w, r, http.StatusOK, "out.html", map[string]bool{"AtOnce": r.PostFormValue("when") == "now"})
 }
 
 // signOutDevice ends one of the person's sessions, this one or another.
@@ -260,11 +375,16 @@ func (s *side) signOutDevice(w http.ResponseWriter, r *http.Request) error {
 	if i < 0 {
 		return errNoDevice
 	}
+	if devices[i].ID == who.ID {
+		return s.signOut(w, r)
+	}
 	if err := s.Issuer.Store.EndSession(r.Context(), devices[i]); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/me?welcome=device#devices", http.StatusSeeOther)
-	return nil
+	if err := s.Issuer.Changed(r.Context(), who.Person, issue.ChangeDeviceOut, devices[i].Word); err != nil {
+		return err
+	}
+	return s.says(w, r, who, flashDevice, "#devices")
 }
 
 // object ends an acceptance by which somebody else would be recognised as this person.
@@ -276,11 +396,15 @@ func (s *side) object(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Issuer.Object(r.Context(), who.Person, r.PostFormValue("reference")); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/me?welcome=objected", http.StatusSeeOther)
-	return nil
+	if err := s.Issuer.Changed(r.Context(), who.Person, issue.ChangeRefusedAccount, ""); err != nil {
+		return err
+	}
+	return s.says(w, r, who, flashObjected, "")
 }
 
-// signOut ends the session, not only the cookie: there may be a copy of it.
+// signOut ends the session, not only the cookie: there may be a copy of it. The page that
+// says so answers the form: no link makes it say what did not happen. Whoever presses twice is
+// told the same.
 func (s *side) signOut(w http.ResponseWriter, r *http.Request) error {
 	if v, ok := s.sessions.person(r); ok {
 		if err := s.Issuer.Store.EndSession(r.Context(), v.Session); err != nil {
@@ -288,6 +412,5 @@ func (s *side) signOut(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	s.sessions.clear(w)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
-	return nil
+	return s.edge.Render(w, r, http.StatusOK, "signed-out.html", nil)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // notice is one as its person sees it.
@@ -25,8 +26,9 @@ type notice struct {
 	Open   bool   `json:"-"` // an objection made now stops it
 	Mailed bool   `json:"-"` // they are written to
 	Stored bool   `json:"-"` // they have just objected
-	Draft  string `json:"-"` // what they wrote and could not send
-	Wrong  string `json:"-"` // and why not
+	Draft  string `json:"-"` // what they wrote and have not sent
+	Keeps  bool   `json:"-"` // what they write, when the language is switched
+	Wrong  string `json:"-"` // and why it could not be
 }
 
 // asSeen is a notice on a page made at now.
@@ -103,14 +105,66 @@ func (p mePage) Stored() bool {
 	return slices.ContainsFunc(p.Notices, func(n notice) bool { return n.Stored })
 }
 
-// drafted is an objection that could not be sent.
+// drafted is what a person typed on their own page and did not send, or could not: an objection
+// to the order of a notice, or what they call a pen name.
 type drafted struct {
 	notice      issue.Notice
+	name        token.Pseudonym
 	text, wrong string
 }
 
 func (d drafted) of(n issue.Notice) bool {
-	return d.wrong != "" && d.notice.Leaf == n.Leaf && d.notice.Pseudonym == n.Pseudonym && d.notice.Platform == n.Platform
+	return d.name == "" && (d.text != "" || d.wrong != "") && d.notice.Leaf == n.Leaf && d.notice.Pseudonym == n.Pseudonym && d.notice.Platform == n.Platform
+}
+
+// Field is that of an objection on the page.
+func (n notice) Field() string { return "text-" + n.ID() }
+
+// renaming is the form by which a pen name is called something.
+type renaming struct {
+	issue.PenName
+	Typed string // as it is called, or as the person would have it
+	Wrong string
+}
+
+// Field is where it is typed.
+func (f renaming) Field() string { return "alias-" + string(f.Pseudonym) }
+
+// Rename is the form of one of the pen names.
+func (p mePage) Rename(n issue.PenName) renaming {
+	if d := p.draft; d.name != "" && d.name == n.Pseudonym {
+		return renaming{n, d.text, d.wrong}
+	}
+	return renaming{n, n.Alias, ""}
+}
+
+// keep has what is written to one of the notices outlast a change of the language: what was
+// written already, else what is written to the first that the page shows.
+func (p *mePage) keep() {
+	if p.draft.name != "" { // else what they call a pen name would be lost
+		return
+	}
+	shown := append(p.Waiting(), p.Past()...)
+	for _, of := range []func(notice) bool{func(n notice) bool { return n.Draft != "" || n.Wrong != "" }, notice.MayObject} {
+		if i := slices.IndexFunc(shown, func(n notice) bool { return n.MayObject() && of(n) }); i >= 0 {
+			at := slices.IndexFunc(p.Notices, func(n notice) bool { return n.ID() == shown[i].ID() && n.Platform == shown[i].Platform })
+			p.Notices[at].Keeps = true
+			return
+		}
+	}
+}
+
+// Mistakes are what the person can mend on the page.
+func (p mePage) Mistakes() []mistake {
+	if p.draft.name != "" {
+		return oneMistake(p.Rename(issue.PenName{Pseudonym: p.draft.name}).Field(), p.draft.wrong)
+	}
+	for _, n := range p.Notices {
+		if n.Wrong != "" {
+			return oneMistake(n.Field(), n.Wrong)
+		}
+	}
+	return nil
 }
 
 // noticeOf is the notice that a form names, if it is one of the person's.
@@ -161,10 +215,28 @@ func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) er
 	if err != nil {
 		return err
 	}
-	if err := policy.CheckObjection(text); err != nil {
-		return s.showMe(w, r, who, http.StatusUnprocessableEntity, drafted{n.Notice, text, refusal.Of(err).Mend})
+	do, wrong := r.PostFormValue("do"), policy.CheckObjection(text)
+	if s.edge.Switches(w, r) {
+		if do = r.PostFormValue("at"); do != "check" {
+			do, wrong = "change", nil
+		}
 	}
-	sent := sha256.Sum256([]byte(n.Platform + " " + n.ID() + " " + text))
+	if (do == "check" || do == "change" || wrong != nil) && !s.sessions.fresh(who) { // a page would show more than they may see now
+		return errProveAgain
+	}
+	if err := wrong; err != nil {
+		return s.showMe(w, r, who, http.StatusUnprocessableEntity, drafted{notice: n.Notice, text: text, wrong: refusal.Of(err).Mend})
+	}
+	switch do {
+	case "check":
+		if err := n.mayObject(); err != nil && !who.sent(n.digest(text)) {
+			return err
+		}
+		return s.check(w, r, who, n, text)
+	case "change":
+		return s.showMe(w, r, who, http.StatusOK, drafted{notice: n.Notice, text: text})
+	}
+	sent := n.digest(text)
 	if !who.sent(sent) { // else the button was pressed twice, or the page sent again
 		if err := n.mayObject(); err != nil {
 			return err
@@ -178,11 +250,31 @@ func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) er
 		}
 		who.send(sent)
 	}
+	return s.says(w, r, who, flashStored(n.ID()), "#stored")
+}
+
+// digest stands for an objection: see session.sent.
+func (n notice) digest(text string) [32]byte {
+	return sha256.Sum256([]byte(n.Platform + " " + n.ID() + " " + text))
+}
+
+// checkPage shows an objection before it is sent: it cannot be taken back.
+type checkPage struct {
+	Notice  notice
+	Sent    bool // it is sent already
+	Text    string
+	Leaving leaving
+}
+
+func (s *side) check(w http.ResponseWriter, r *http.Request, who session, n notice, text string) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/me?welcome=objection&notice="+n.ID()+"#stored", http.StatusSeeOther)
-	return nil
+	n.Name = s.called(n.Platform)
+	if p, err := s.platform(r.Context(), n.Platform); err == nil {
+		n.Name = p.Name
+	}
+	return s.edge.RenderAgain(w, r, "", http.StatusOK, "check.html", checkPage{n, who.sent(n.digest(text)), text, s.sessions.leaving(who, "/me/stay")})
 }
 
 // lawyerPage shows a one-time code, once.
@@ -193,6 +285,9 @@ type lawyerPage struct {
 
 func (s *side) codeFor(w http.ResponseWriter, r *http.Request) error {
 	who, n, err := s.noticeOf(r)
+	if err == nil && !s.sessions.fresh(who) {
+		err = errProveAgain
+	}
 	if err == nil {
 		err = n.mayObject()
 	}
@@ -206,7 +301,7 @@ func (s *side) codeFor(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	return s.edge.Render(w, http.StatusOK, "lawyer.html", lawyerPage{code, s.edge.Origin, now.AddDate(0, 0, policy.NoticeCodeDays)})
+	return s.edge.RenderAgain(w, r, "", http.StatusOK, "lawyer.html", lawyerPage{code, s.edge.Origin, now.AddDate(0, 0, policy.NoticeCodeDays)})
 }
 
 // newCode returns a one-time code of 130 random bits, in groups of which none is lost on the

@@ -32,6 +32,8 @@ func (o *objecting) Notices(_ context.Context, names []token.Pseudonym) ([]issue
 	return []issue.Notice{n}, nil
 }
 
+func (*objecting) MakeCode(context.Context, issue.Notice, [32]byte, time.Time) error { return nil }
+
 func (o *objecting) ObjectTo(_ context.Context, n issue.Notice, sealed []byte, now time.Time) error {
 	o.stored = append(o.stored, sealed)
 	o.notice.Objections = append(o.notice.Objections, issue.Objection{Day: today(now), Suspends: true})
@@ -58,7 +60,7 @@ func TestAnObjectionIsStoredOrGivenBack(t *testing.T) {
 	}
 	at := s.origin + "/me/objection"
 	b.shows("GET", s.origin, nil, http.StatusOK, "A court wants your pen name on Purse opened: object before")
-	b.shows("POST", at, form("\u200b\u2060"), http.StatusUnprocessableEntity, "<title>NOT stored", `id="wrong"`)
+	b.shows("POST", at, form("\u200b\u2060"), http.StatusUnprocessableEntity, "<title>Error: Your objection was NOT stored", `id="wrong"`)
 
 	// The browser sends each line break as two characters.
 	full := strings.Repeat("x\r\n", policy.MaxObjectionText/2-1) + "xx"

@@ -305,7 +305,7 @@ func later(run func(o *oidf)) func(o *oidf) {
 				t.Fatal(err)
 			}
 			here := *o
-			here.t, here.browser = t, &browser{&service{t: t, origin: "https://penname.example"}, &http.Client{
+			here.t, here.browser = t, &browser{service: &service{t: t, origin: "https://penname.example"}, client: &http.Client{
 				Transport: inProcess{op.Handler()}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			}}
 			here.play(run)

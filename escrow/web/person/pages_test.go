@@ -2,8 +2,10 @@ package person
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,17 +17,52 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
+	"github.com/penname/penname/escrow/passkey"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/escrow/web/pagetest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/languages"
+	"github.com/penname/penname/verifier/token"
 )
 
 // everyPage renders each page in each of its states, with these identity
 // providers.
 func everyPage(t *testing.T, providers ...Provider) map[string]string {
 	t.Helper()
-	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	rendered, _ := everyPageOf(t, providers...)
+	return rendered
+}
+
+func everyPageOf(t *testing.T, providers ...Provider) (map[string]string, *web.Server) {
+	t.Helper()
+	return everyPageIn(t, languages.Ours, languages.English, providers...)
+}
+
+// ofPasskeys are the states of pages that come with passkeys and recoveries.
+func ofPasskeys() map[string]any {
+	recovered := leaving{Stay: "/me/stay", Recovery: &issue.Recovery{Began: postedAt, Used: postedAt}}
+	recovering := leaving{Stay: "/me/stay", Recovery: &issue.Recovery{Began: postedAt}}
+	return map[string]any{
+		"prove.html": provePage{"/me/receipt", "", leaving{Stay: "/me/stay"}}, "prove.html recovering": provePage{"/me", flashStored("x"), recovering}, "prove.html sent": provePage{"/me", flashSent, leaving{Stay: "/me/stay"}},
+		"passkeys.html": passkeysPage{Here: true, Most: 8, Leaving: leaving{Stay: "/me/stay"}}, "passkeys.html on the way": passkeysPage{Here: true, Most: 8, Back: "/authorize/x", Typed: "phone", Wrong: passkey.ErrKnown.Mend},
+		"passkeys.html with some": passkeysPage{Here: true, Most: 8, Done: flashAdded, Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "", postedAt, 2}}, Leaving: recovering},
+		"passkeys.html full":      passkeysPage{Here: true, Most: 2, Done: flashRenamed, Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "work", postedAt, 2}}}, "passkeys.html elsewhere": passkeysPage{Most: 8, Done: flashGone},
+		"passkey-last.html": removePage{ownPasskey{"a", "phone", postedAt, 1}, leaving{Stay: "/me/stay"}}, "waits.html": waitsPage{From: postedAt, Until: postedAt, Lapsed: true}, "waits.html on the way": waitsPage{From: postedAt, Until: postedAt, Back: "/authorize/x", SignIn: "/authorize/x"},
+		"consent.html recovering": consentPage{Leaving: recovering, Platform: "Town Square", SignedIn: true, PenName: "pen1x"},
+		"me.html recovering":      mePage{Leaving: recovering}, "me.html recovered by somebody": mePage{Leaving: recovered},
+		"consent.html stale": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Stale: true, There: true, Username: true, Email: true, Claims: &claimsPage{Hidden: true, Asked: []askedClaim{{Name: "country", May: true}}}}, "consent.html stale, of several": consentPage{Platform: "Town Square", Stale: true},
+		"leave.html stale":  leavePage{Action: "/logout/answer", Platform: "Town Square", Ends: lastUsed, Unnamed: true},
+		"me.html recovered": mePage{Welcome: flashRecovered}, "me.html cancelled": mePage{Welcome: flashCancelled}, "home.html stale": map[string]any{"SignedIn": true, "Stale": true, "Leaving": recovering},
+		"refused.html passkey": registrar.Problem{Title: passkey.ErrUnknown.Mend, Code: passkey.ErrUnknown.Code, Back: "/authorize/x"}, "refused.html prove again": registrar.Problem{Title: errProveAgain.Mend, Code: errProveAgain.Code}, "refused.html no passkey": registrar.Problem{Title: issue.ErrNoPasskey.Mend, Code: issue.ErrNoPasskey.Code},
+	}
+}
+
+// everyPageIn renders each page in each of its states in a language.
+func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Provider) (map[string]string, *web.Server) {
+	t.Helper()
+	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now, Languages: all})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,21 +73,27 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 	names := map[string]string{"town-square": "Town Square"}
 	mine := []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square"}}
 	home := func(in bool) map[string]any {
-		return map[string]any{"SignedIn": in, "Platforms": []openid.Platform{{ID: "town-square", Name: "Town Square"}},
+		return map[string]any{"Typed": "", "SignedIn": in, "Platforms": []openid.Platform{{ID: "town-square", Name: "Town Square"}},
 			"Custodians": []policy.Custodian{{Organisation: "Bar Association"}}, "Quorum": 2}
 	}
 	rendered := map[string]string{}
-	for state, data := range map[string]any{
-		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"SignedIn": false},
+	states := ofFlows(names, mine)
+	maps.Copy(states, ofPasskeys())
+	maps.Copy(states, map[string]any{
+		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"Typed": "", "SignedIn": false},
 		"consent.html": consentPage{Platform: "Town Square", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Elsewhere"}}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Old Town"}, Leaving: leaving{Stay: "/authorize/x"}},
 		"consent.html names": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true}, "consent.html names again": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true, PenName: "pen1x", Handle: "xxxxxxxxxxx", Address: "pen1x@penname.invalid"},
 		"me.html with a handle": mePage{PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Handle: "xxxxxxxxxxx"}}, Names: names},
 		"consent.html anew":     consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
-		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
-		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: shown(issue.Notice{Platform: "town-square", Fields: []string{"name", "address"}})},
+		"privacy.html": legalPage{Waits: &waitsFor{"/authorize/x", "Town Square"}}, "privacy.html told": legalPage{Legal: Legal{Controller: "Example Trust\n1 High Street", Ground: "You consent.", Complaints: web.Contact{Text: "https://authority.example", Link: "https://authority.example"}, Notice: web.Contact{Text: "on paper"}}},
+		"accessibility.html": legalPage{},
+		"me.html":            mePage{}, "sealed.html": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley"), "birthdate": []byte("1986-03-14"), "address": []byte("1 High Street\nTown")}, "/me", false), "sealed.html anew": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley")}, "/authorize/x", true),
+		"receipt.html":           receiptPage{Receipt: token.Receipt{Issuer: "https://penname.example", Record: "abcdefghijklmnopqrstuvwxya." + strings.Repeat("0f", 32), Day: time.Now()}, Signed: strings.Repeat("x", 400)},
+		"me.html with pen names": mePage{PenNames: mine, Names: names},
+		"me.html noticed":        mePage{Welcome: "back", PenNames: mine, Names: names, Notices: shown(issue.Notice{Platform: "town-square", Fields: []string{"name", "address"}})},
 		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
 			Silent: map[string]*silent{"pen1x": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
-		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": flow{}, "leave.html": leavePage{Action: "/logout/answer", Platform: "Town Square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work"}}, Ends: "pen1x"}, "leave.html of nobody": leavePage{Action: "/logout/answer"},
+		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": returnPage{}, "leave.html": leavePage{Action: "/logout/answer", Platform: "Town Square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work"}}, Ends: "pen1x"}, "leave.html of nobody": leavePage{Action: "/logout/answer"},
 		"leave.html of several": leavePage{Action: "/logout/answer", Platform: "Town Square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work"}, {Pseudonym: "pen1y"}}},
 		"left.html":             leftPage{Platform: "Town Square"}, "left.html told": leftPage{Platform: "Town Square", Told: true, Here: true}, "left.html of nobody": leftPage{}, "left.html twice": leftPage{Before: true},
 		"refused.html not fresh": registrar.Problem{Title: errNotFresh.Mend, Code: errNotFresh.Code}, "refused.html no device": registrar.Problem{Title: errNoDevice.Mend, Code: errNoDevice.Code},
@@ -87,22 +130,113 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"lawyer.html":                   lawyerPage{Code: "abcdef-234567", Origin: "https://penname.example"},
 		"refused.html suspended":        registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
 		"consent.html claims":           consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
+		"consent.html claims locked":    consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Locked: true, Least: issue.Shared, Asked: []askedClaim{{Name: "profession"}}}},
 		"consent.html claimed":          consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
 		"address.html":                  addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
-		"address.html waits":   addressPage{Writes: true, Confirmed: "jo@example.org", Pending: "jo@example.com", Wrong: "that is not the code", Done: "sent"},
-		"address.html refused": addressPage{Writes: true, Confirmed: "jo@example.org", Refused: true, Done: "confirmed"}, "address.html wrong": addressPage{Writes: true, Typed: "jo@", Wrong: "no address"},
+		"address.html waits": addressPage{Writes: true, Confirmed: "jo@example.org", Pending: "jo@example.com", Mistakes: oneMistake("code", tooLong)}, "address.html sent": addressPage{Writes: true, Pending: "jo@example.com", Said: flashSent},
+		"address.html refused": addressPage{Writes: true, Confirmed: "jo@example.org", Refused: true, Said: flashConfirmed}, "address.html wrong": addressPage{Writes: true, Typed: "jo@", At: "email", Mistakes: oneMistake("email", tooLong)},
 		"refused.html no mail":  registrar.Problem{Title: errNoMail.Mend, Code: errNoMail.Code},
 		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
-	} {
+	})
+	for state, data := range states {
 		w := httptest.NewRecorder()
 		name, _, _ := strings.Cut(state, " ")
-		if err := s.edge.Render(w, 200, name, data); err != nil {
+		r := httptest.NewRequest("GET", "/me", nil)
+		r.Header.Set("Accept-Language", tag)
+		if err := s.edge.Render(w, r, 200, name, data); err != nil {
 			t.Fatal(err)
 		}
 		rendered[state] = w.Body.String()
 	}
-	return rendered
+	return rendered, edge
 }
+
+// ofFlows are pages that people see when they do not go straight on.
+func ofFlows(names map[string]string, mine []issue.PenName) map[string]any {
+	return map[string]any{
+		"me.html a name too long":      mePage{Names: names, PenNames: mine, draft: drafted{name: "pen1x", text: strings.Repeat("x", 80), wrong: tooLong}},
+		"me.html an objection to mend": mePage{Names: names, PenNames: mine, draft: drafted{text: "I"}, Notices: []notice{{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>"}}},
+		"me.html a sign-in waits":      mePage{Waits: &waitsFor{"/authorize/x", "Town Square"}},
+		"home.html a sign-in waits":    map[string]any{"Typed": "", "SignedIn": false, "Waits": &waitsFor{"/authorize/x", "Town Square"}},
+		"changes.html":                 changesPage{Days: byDay(everyChange()), More: true, Kept: issue.ChangeDays},
+		"changes.html none":            changesPage{Kept: issue.ChangeDays},
+		"signed-out.html":              nil,
+		"word.html":                    proofForm{Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
+		"word.html for a platform":     proofForm{Back: "/authorize/x", Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
+		"check.html":                   checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X & X\nX"},
+		"check.html sent":              checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X", Sent: true},
+		"consent.html a name too long": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Mistakes: oneMistake("alias", tooLong), Choice: choice{Asked: true, Most: 2, Room: true, Typed: strings.Repeat("x", 80), Wrong: tooLong, Now: anew, Names: []issue.PenName{{Pseudonym: "pen1x"}}}},
+		"consent.html a name typed":    consentPage{Platform: "Town Square", Choice: choice{Typed: "my <b>choir</b>"}},
+		"refused.html of another":      registrar.Problem{Title: errAnother.Mend, Code: errAnother.Code, Back: "/me", Unsaved: "jo@example.org"},
+		"refused.html led back":        registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code, Back: addressPath},
+	}
+}
+
+// everyChange is one of each kind.
+func everyChange() (all []shownChange) {
+	day := today(time.Now())
+	for i, kind := range issue.PersonChanges {
+		all = append(all, shownChange{Change: issue.Change{Day: day.AddDate(0, 0, -i/2), Kind: kind, Detail: "phone"}}, shownChange{Change: issue.Change{Day: day.AddDate(0, 0, -i/2), Kind: kind}})
+	}
+	for _, kind := range issue.NameChanges {
+		all = append(all, shownChange{issue.Change{Day: day.AddDate(-1, 0, 0), Kind: kind, PenName: "pen1x", Detail: issue.Lawyer}, "Town Square", "work"})
+	}
+	return all
+}
+
+// TestEveryChangeHasAText: what changed is said in words, each kind in its own.
+func TestEveryChangeHasAText(t *testing.T) {
+	page := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})["changes.html"]
+	said := map[string]bool{}
+	for line := range strings.SplitSeq(page, "<li>") {
+		if text, _, ok := strings.Cut(line, "</li>"); ok {
+			if text, _, _ = strings.Cut(text, "\n<span"); strings.TrimSpace(text) == "" {
+				t.Errorf("nothing is said: %q", line)
+			}
+			said[text] = true
+		}
+	}
+	if n := len(issue.PersonChanges) + len(issue.NameChanges); len(said) < n {
+		t.Errorf("%d texts for %d kinds", len(said), n)
+	}
+}
+
+// TestPagesInABrowser: each page, in each state, with the headers that it has in life, holds
+// what axe-core can tell of WCAG 2.2 AA and best practices, is no wider than a phone or at
+// 400 %, is small, and loads nothing from elsewhere.
+func TestPagesInABrowser(t *testing.T) {
+	one, other := Provider{ID: "one", Name: "One", Proving: nowhere{}}, Provider{ID: "two", Name: "Two & Co", Proving: nowhere{}}
+	pages, edge := everyPageOf(t, one, other)
+	for _, l := range languages.Ours.Each()[1:] {
+		translated, _ := everyPageIn(t, languages.Ours, l.Tag, one, other)
+		for state, page := range translated {
+			pages[state+", "+l.Tag] = page
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page, ok := pages[r.URL.Query().Get("page")]
+		if !ok {
+			edge.ServeHTTP(w, r)
+			return
+		}
+		edge.ServeHTTP(justHeaders{w}, r)
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write([]byte(page))
+	}))
+	t.Cleanup(server.Close)
+	addresses := map[string]string{}
+	for state := range pages {
+		addresses[state] = server.URL + "/?page=" + url.QueryEscape(state)
+	}
+	pagetest.Open(t).Hold(t, addresses)
+}
+
+// justHeaders takes the headers of an answer, and drops the rest.
+type justHeaders struct{ http.ResponseWriter }
+
+func (justHeaders) WriteHeader(int) {}
+
+func (justHeaders) Write(b []byte) (int, error) { return len(b), nil }
 
 // What has become of an order since the person was told of it stands on their page.
 func TestThePageSaysWhatBecameOfAnOrder(t *testing.T) {
@@ -122,6 +256,16 @@ func TestThePageSaysWhatBecameOfAnOrder(t *testing.T) {
 	if !strings.Contains(pages["me.html annulled"], "Thornley Police states that what they got is deleted") || strings.Contains(pages["me.html lapsed"], "is deleted") {
 		t.Error("the statement of deletion")
 	}
+}
+
+// languageOf is that of a page, by what it shows: "me.html linked, cy".
+func languageOf(state string) string {
+	for _, l := range languages.Ours.Each() {
+		if strings.HasSuffix(state, ", "+l.Tag) {
+			return l.Tag
+		}
+	}
+	return languages.English
 }
 
 // What a program can tell of WCAG 2.2, level AA, and that the pages keep to the
@@ -149,6 +293,12 @@ func TestPagesAreAccessible(t *testing.T) {
 	for state, page := range everyPage(t, one, other) {
 		pages[state+", two providers"] = page
 	}
+	for _, l := range languages.Ours.Each()[1:] {
+		translated, _ := everyPageIn(t, languages.Ours, l.Tag, one, other)
+		for state, page := range translated {
+			pages[state+", "+l.Tag] = page
+		}
+	}
 	for state, page := range pages {
 		root, err := html.Parse(strings.NewReader(page))
 		if err != nil {
@@ -164,11 +314,13 @@ func TestPagesAreAccessible(t *testing.T) {
 			switch id := attr(n, "id"); {
 			case id != "" && ids[id]:
 				bad = "4.1.2: the id is there twice"
-			case attr(n, "style") != "" || n.Data == "script" || n.Data == "style" || attr(n, "autofocus") != "":
+			case n.Data == "script" && (attr(n, "src") != "/passkey.js" || n.FirstChild != nil || count["script"] > 1):
+				bad = "a script that is not the one of passkeys"
+			case attr(n, "style") != "" || n.Data == "style" || attr(n, "autofocus") != "":
 				bad = "forbidden here"
-			case n.Data == "html" && attr(n, "lang") != "en":
+			case n.Data == "html" && attr(n, "lang") != languageOf(state):
 				bad = "3.1.1: language"
-			case (n.Data == "title" || n.Data == "button" || n.Data == "a" || n.Data == "h1" || n.Data == "h2" || n.Data == "h3") && text(n) == "":
+			case (n.Data == "title" || n.Data == "button" || n.Data == "a" || n.Data == "h1" || n.Data == "h2" || n.Data == "h3") && text(n) == "" && attr(n, "aria-hidden") != "true":
 				bad = "2.4.6, 4.1.2: without words"
 			case n.Data == "svg" && attr(n, "aria-hidden") != "true":
 				bad = "1.1.1: a picture that is not said in words beside it"
@@ -229,7 +381,7 @@ func TestConsentPageSaysWhoLearnsWhat(t *testing.T) {
 	pages := everyPage(t, Provider{ID: "one", Proving: nowhere{}})
 	for _, state := range []string{"consent.html", "consent.html signed in"} {
 		before, _, _ := strings.Cut(pages[state], "<form")
-		for _, says := range []string{"<dt>Town Square is at</dt><dd>town.example</dd>", "your name, date of birth, postal address, e-mail address. Each warrant is for one pen name, and you are told in the end", "that you use Penname, and when"} {
+		for _, says := range []string{"<dt>Town Square is at</dt><dd>town.example</dd>", "your name, date of birth, postal address, e-mail address. Each warrant says which pen names it is for, and you are told in the end", "that you use Penname, and when"} {
 			if strings.Count(before, says) != 1 {
 				t.Errorf("%s: does not say once, and before it asks: %s", state, says)
 			}
@@ -271,10 +423,11 @@ func TestLeavingSaysWhatCanBeCompared(t *testing.T) {
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
-		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
-		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true}
+		"consent.html several": true, "consent.html recovering": true, "consent.html stale": true, "consent.html claims locked": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
+		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true,
+		"consent.html a name too long": true, "changes.html": true, "changes.html none": true, "check.html": true, "check.html sent": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
-		want := in[state] || strings.HasPrefix(state, "me.html") || strings.HasPrefix(state, "address.html")
+		want := in[state] || strings.HasPrefix(state, "me.html") || strings.HasPrefix(state, "address.html") || strings.HasPrefix(state, "prove.html") || strings.HasPrefix(state, "passkey")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {
 			if strings.Contains(page, part) != want {
 				t.Errorf("%s: %q: %v", state, part, !want)
@@ -310,7 +463,7 @@ type nowhere struct{ Proving }
 
 func (nowhere) Origin() string { return "https://id.example" }
 
-func tokenKeys(t *testing.T) []openid.Key {
+func tokenKeys(t testing.TB) []openid.Key {
 	t.Helper()
 	k, err := document.NewKey()
 	if err != nil {
@@ -410,12 +563,12 @@ func TestANoticeSaysWhatAPersonCanDo(t *testing.T) {
 	pages := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})
 	for state, wants := range map[string][]string{
 		"told first": {"<strong>A court wants your pen name on Town Square opened: object before 15 March 2026.</strong>", `href="#notice-9-pen1x"`, "<h3>A court wants your pen name on Town Square opened", "This is no appeal to the court itself", "3 objections are left", "within 21 days from the day you were told: until 22 March 2026", "Nothing is done before 15 March 2026", "Northtown Court, file 7/2026", "Defamation (Defamation Act 2013, s 1)",
-			"of 1 March 2026: <code>https://town.example/p/1</code>", "What they would learn", "Appeal: to the appeal court, within 21 days", "https://court.example", "Send the objection", "Make a code for my lawyer"},
+			"of 1 March 2026: <code>https://town.example/p/1</code>", "What they would learn", "Appeal: to the appeal court, within 21 days", "https://court.example", "Check it, then send it", "Make a code for my lawyer"},
 		"told first, not begun": {"You have 10 days to object, which have not begun: they begin when the mail", "Your objection is stored", `id="stored"`, "<title>Your objection is stored"},
 		"told first, late":      {"The days to object are over, and the custodians decide", "The days to object were over on 1 March 2026"},
 		"three objections":      {"You objected, and nothing goes on before a court has decided", "three objections to this order", "The days to object were over, so it stops nothing"},
 		"told first, over":      {"It was not done, and will not be: a court stopped the order"},
-		"a text too long":       {"&lt;b&gt;I&lt;/b&gt;</textarea>", "Your objection was NOT stored. An objection is a text of 1 to 8,000 characters, for example", "<details open>", "<title>NOT stored", `href="#wrong"`, `id="wrong"`},
+		"a text too long":       {"&lt;b&gt;I&lt;/b&gt;</textarea>", "Your objection was NOT stored. An objection is a text of 1 to 8,000 characters, for example", "<details open>", "<title>Error: Your objection was NOT stored", `href="#text-notice-9-pen1x"`, `id="wrong"`},
 		"told all": {"Opened on</dt><dd>4 March 2026", "Alba Ferrand, Bar Association; Noor, Press Council (in the place of another)", "The investigation would have failed. It was secret until 1 May 2026",
 			"She wrote it.", "You objected on 1 March 2026.", "A court did not agree. The court says: &ldquo;The post is a threat.&rdquo;", "Your lawyer objected", "Your name had been opened already, so it stops nothing. The custodians can read it, and so can Thornley Police, who has to show it to the court", "Object, or say that you appeal"},
 	} {
@@ -432,7 +585,7 @@ func TestANoticeSaysWhatAPersonCanDo(t *testing.T) {
 		}
 	}
 	for _, state := range []string{"told first, over", "noticed", "three objections"} {
-		if strings.Contains(pages["me.html "+state], "Send the objection") {
+		if strings.Contains(pages["me.html "+state], "Check it, then send it") {
 			t.Errorf("%s takes an objection", state)
 		}
 	}
@@ -463,5 +616,23 @@ func TestWhatWaitsIsAbove(t *testing.T) {
 	}
 	if past := page.Past(); !slices.Equal(waits, []int{10, 20, 3}) || len(past) != 2 || past[0].Leaf != 9 {
 		t.Errorf("%v %v", waits, past)
+	}
+}
+
+// TestTheWayBackStandsBeforeTheSignOut: on a page that asks before something is done, what does it
+// and what leaves it alone stand together, and the button that signs out stands apart.
+func TestTheWayBackStandsBeforeTheSignOut(t *testing.T) {
+	asked := 0
+	for state, page := range everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}}) {
+		back, out := strings.Index(page, "No, go back"), strings.Index(page, `action="/sign-out"`)
+		if back < 0 {
+			continue
+		}
+		if asked++; out < back {
+			t.Errorf("%s: %d, sign-out at %d", state, back, out)
+		}
+	}
+	if asked < 4 {
+		t.Errorf("%d pages ask", asked)
 	}
 }

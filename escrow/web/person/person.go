@@ -2,15 +2,20 @@
 // OpenID provider through which platforms get pen names.
 //
 //	GET  /                         what this is, and where to begin
+//	GET  /privacy   /accessibility   /.well-known/security.txt
 //	POST /enrol                    to the identity provider that the person chose
 //	GET  /enrol/callback/:provider back from it
 //	GET  /me                       one's pen names, devices, and what was disclosed
 //	POST /me/stay                  stay signed in for another half hour
 //	POST /me/platform              leave one platform
 //	GET, POST /me/delete   POST /me/object
+//	GET  /me/data.json                   what /me shows
+//	GET  /me/changes               what changed in their account, by day
+//	GET  /me/receipt   /me/receipt.jws   which sealed record is theirs, signed
 //	POST /me/rename   /me/retire   one of one's pen names
 //	GET, POST /me/address          where one wants to be told that something waits
 //	POST /me/address/confirm   /me/address/remove
+//	GET, POST /me/passkeys   POST /passkey   and more of them: see passkey.go
 //	POST /sign-out   /me/sign-out-device   /me/sign-out-everywhere
 //
 // The rest is the protocol of package openid, whose text draws how a sign-in goes
@@ -39,10 +44,12 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/passkey"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 )
@@ -70,6 +77,10 @@ type Config struct {
 
 	EmailDomain string // optional: openid.Config
 
+	Localhost bool // of a sandbox: the origin may be http://localhost, see openid.Config
+
+	Legal Legal // who runs this, as the pages say it
+
 	Writes bool // people may give an address, to be told that something waits
 }
 
@@ -80,7 +91,8 @@ type side struct {
 	sessions  sessions
 	openid    *openid.Provider
 	platforms atomic.Pointer[[]openid.Platform]
-	wrote     chan struct{} // see Live.Wrote
+	wrote     chan struct{}  // see Live.Wrote
+	party     *passkey.Party // nil: there are no passkeys, for the origin can have none
 
 	suspendedTo int64 // up to which leaf Live.Suspend has carried out what courts ordered
 }
@@ -113,24 +125,17 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 		return nil, err
 	}
 	edge.Handle(http.MethodGet, "/", web.NoBody, web.Rate{}, s.home)
+	edge.Handle(http.MethodGet, "/privacy", web.NoBody, web.Rate{}, s.privacy)
+	edge.Handle(http.MethodGet, "/accessibility", web.NoBody, web.Rate{}, s.accessibility)
+	if c.Legal.Security.Link != "" {
+		edge.Handle(http.MethodGet, securityPath, web.NoBody, web.Rate{}, s.securityText)
+	}
 	edge.Handle(http.MethodPost, "/enrol", web.Form, edge.People(), s.enrol)
 	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, edge.People(), s.enrolled)
-	edge.Handle(http.MethodGet, "/me", web.NoBody, web.Rate{}, s.me)
-	edge.Handle(http.MethodPost, "/me/stay", web.Form, edge.People(), s.stay)
-	edge.Handle(http.MethodGet, deletePath, web.NoBody, web.Rate{}, s.askErasure)
-	edge.Handle(http.MethodPost, deletePath, web.Form, edge.People(), s.erase)
-	edge.Handle(http.MethodPost, "/me/platform", web.Form, edge.People(), s.leavePlatform)
-	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, edge.People(), s.signOutDevice)
-	edge.Handle(http.MethodPost, "/me/rename", web.Form, edge.People(), s.rename)
-	edge.Handle(http.MethodPost, "/me/retire", web.Form, edge.People(), s.retire)
-	edge.Handle(http.MethodPost, "/me/object", web.Form, edge.People(), s.object)
-	edge.Handle(http.MethodPost, "/me/objection", web.Text, edge.People(), s.objectTo)
-	edge.Handle(http.MethodPost, "/me/lawyer", web.Form, edge.People(), s.codeFor)
-	edge.Handle(http.MethodGet, addressPath, web.NoBody, web.Rate{}, s.address)
-	edge.Handle(http.MethodPost, addressPath, web.Form, edge.People(), s.enterAddress)
-	edge.Handle(http.MethodPost, addressPath+"/confirm", web.Form, edge.People(), s.confirmAddress)
-	edge.Handle(http.MethodPost, addressPath+"/remove", web.Form, edge.People(), s.removeAddress)
-	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, edge.People(), s.signOutEverywhere)
+	edge.ServeScript()
+	edge.Handle(http.MethodPost, "/passkey/begin", web.Form, edge.People(), s.beginPasskey)
+	edge.Handle(http.MethodPost, "/passkey", web.Form, edge.People(), s.byPasskey)
+	s.mountMe()
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
 	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
 	for path, most := range map[string]web.Rate{
@@ -141,7 +146,7 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
 	edge.Mount("/events", web.Form, platforms, s.openid.Handler())
-	edge.InPopups("/authorize", "/authorize/*", "/enrol", CallbackPath(":provider"))
+	edge.InPopups("/authorize", "/authorize/*", "/enrol", CallbackPath(":provider"), "/passkey", passkeysPath)
 	edge.WaitsForOthers("/events", "/enrol", CallbackPath(":provider"))
 	edge.OtherSitesPost("/token", "/userinfo", "/revoke") // which read no cookie
 	// OpenID Connect Core, 3.1.2.1, and RP-Initiated Logout 1.0, 2: a platform's page may
@@ -150,14 +155,61 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	for route, text := range undone {
 		edge.Undone(route, text)
 	}
+	for route, text := range twice {
+		edge.UndoneOf(route, errSignedOut.Code, text)
+	}
+	edge.UndoneOf("POST /me/object", issue.ErrTooLate.Code, "If you pressed it before, your objection is recorded.")
+	edge.UndoneOf("POST /me/sign-out-device", errNoDevice.Code, "It was signed out before, or its sign-in has ended by itself.")
+	for _, route := range []string{"* /authorize/*", "* /authorize"} {
+		edge.UndoneOf(route, openid.ErrNotFound.Code, "If you pressed its button before, it has done its work, and you may be signed in: look at the platform. Else nothing has happened.")
+	}
 	if !c.Writes {
 		edge.Undone("POST "+addressPath, "Your address is as it was.")
 	}
 	return &Live{s}, nil
 }
 
+// mountMe serves the pages of somebody who is signed in.
+func (s *side) mountMe() {
+	for _, page := range []struct {
+		path, back string
+		show       web.Handler
+	}{
+		{"/me", "/me", s.me}, {dataPath, "/me", s.me}, {changesPath, changesPath, s.showChanges}, {deletePath, deletePath, s.askErasure},
+		{receiptPath, receiptPath, s.receipt}, {receiptFilePath, receiptPath, s.receiptFile}, {addressPath, addressPath, s.address}, {passkeysPath, passkeysPath, s.myPasskeys},
+	} {
+		s.edge.Handle(http.MethodGet, page.path, web.NoBody, web.Rate{}, s.ledBack(page.back, page.show))
+	}
+	for _, form := range []struct {
+		path, back string
+		do         web.Handler
+		typed      []string // fields
+	}{
+		{"/me/stay", "/me", s.stay, nil}, {deletePath, deletePath, s.erase, nil},
+		{"/me/platform", "/me", s.leavePlatform, nil}, {"/me/rename", "/me", s.rename, []string{"alias"}}, {"/me/retire", "/me", s.retire, nil},
+		{"/me/sign-out-device", "/me", s.signOutDevice, nil}, {"/me/sign-out-everywhere", "/me", s.signOutEverywhere, nil},
+		{"/me/object", "/me", s.object, nil}, {"/me/lawyer", "/me", s.codeFor, nil},
+		{addressPath, addressPath, s.enterAddress, []string{"address"}}, {addressPath + "/confirm", addressPath, s.confirmAddress, nil}, {addressPath + "/remove", addressPath, s.removeAddress, nil},
+		{passkeysPath, passkeysPath, s.addPasskey, []string{"word"}}, {passkeysPath + "/begin", passkeysPath, s.beginAdding, nil},
+		{passkeysPath + "/rename", passkeysPath, s.renamePasskey, []string{"word"}}, {passkeysPath + "/remove", passkeysPath, s.removePasskey, nil},
+		{"/me/recovery/cancel", "/me", s.cancelRecovery, nil},
+	} {
+		s.edge.Handle(http.MethodPost, form.path, web.Form, s.edge.People(), s.ledBack(form.back, form.do, form.typed...))
+	}
+	s.edge.Handle(http.MethodPost, "/me/objection", web.Text, s.edge.People(), s.ledBack("/me", s.objectTo, "text"))
+}
+
+// twice is what is said to somebody who is signed out, perhaps by having pressed before.
+var twice = map[string]string{
+	"POST /me/delete":              "Did you press it before? Then your request was recorded. If you never did, nothing was deleted. Sign in again to see which.",
+	"POST /me/sign-out-everywhere": "Did you press it before? Then all your devices are signed out here. If not, they may still be signed in: sign in again and press it.",
+	"POST /me/sign-out-device":     "You are signed out on this device. Sign in again to see which others are signed in.",
+	"POST /sign-out":               "You are signed out here.",
+	"POST /me/stay":                "You are signed out here, as it was announced.",
+}
+
 // undone is what a person is told has not happened when a page of theirs refuses.
-var undone = map[string]string{
+var undone = map[string]string{ //nolint:gosec // words for people, no credentials
 	"POST /enrol":                      "You are not signed in, and nothing about you was stored.",
 	"GET " + CallbackPath(":provider"): "You are not signed in. If this was your first time, you may have been enrolled or not: to begin again does no harm.",
 	"POST /me/delete":                  "Nothing was deleted: your record is as it was. Some of your sign-ins at platforms may have ended. You can ask again.",
@@ -173,6 +225,11 @@ var undone = map[string]string{
 	"POST /me/address/confirm":         "Your address may be confirmed or not: look at the page, and type the code again if it is not.",
 	"POST /me/address/remove":          "Your address may still be there. Remove it again: twice does no harm.",
 	"POST /me/stay":                    "You are signed in for as long as before.",
+	"POST /passkey":                    "You are not signed in by this.",
+	"POST /me/passkeys":                "A passkey may have been added or not: look at the page of your passkeys.",
+	"POST /me/passkeys/rename":         "Your passkey may be called as before.",
+	"POST /me/passkeys/remove":         "Your passkey may still be there: look at the page of your passkeys.",
+	"POST /me/recovery/cancel":         "It may still wait. Press it again: twice does no harm.",
 	"POST /sign-out":                   "You are still signed in here.",
 	"* /logout":                        "You may still be signed in here.",
 	"* /logout/answer":                 "You may still be signed in here.",
@@ -184,7 +241,7 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	if _, err := CheckProviders(c.Providers); err != nil {
 		return nil, err
 	}
-	s := &side{Config: c, edge: edge, wrote: make(chan struct{}, 1)}
+	s := &side{Config: c, edge: edge, wrote: make(chan struct{}, 1), party: passkey.New(edge.Origin, edge.Now)}
 	for _, p := range c.Providers {
 		if p.Proving == nil {
 			edge.FormsLeadTo(p.Issuer)
@@ -192,13 +249,7 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 			edge.FormsLeadTo(p.Origin())
 		}
 	}
-	if err := edge.AddPages(pageFiles, template.FuncMap{
-		"providers": func() []Provider { return c.Providers },
-		"toProve": func(back string, anew, returns bool) proofForm {
-			return proofForm{Back: back, Anew: anew, Returns: returns}
-		},
-		"toRenew": func(back string) proofForm { return proofForm{Back: back, Anew: true, Renew: true} },
-	}); err != nil {
+	if err := edge.AddPages(pageFiles, func(l *web.Language) template.FuncMap { return functions(l, c.Providers, s.party != nil) }); err != nil {
 		return nil, err
 	}
 	var err error
@@ -209,12 +260,38 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	return s, err
 }
 
+// functions are those of the pages, in one language.
+func functions(l *web.Language, providers []Provider, passkeys bool) template.FuncMap {
+	return template.FuncMap{
+		"providers": func() []Provider { return providers },
+		"passkeys":  func() bool { return passkeys },
+		"ofPasskey": func(code string) bool { return strings.HasPrefix(code, "webauthn.") },
+		"toProve": func(back string, anew, returns bool) proofForm {
+			return proofForm{Back: back, Anew: anew, Returns: returns}
+		},
+		"keeping":    func(typed string, f proofForm) proofForm { f.Typed, f.Keeps = typed, !f.Anew; return f },
+		"atPlatform": atPlatform,
+		"toRenew":    func(back string) proofForm { return proofForm{Back: back, Anew: true, Renew: true} },
+		"named":      named,
+		"fields":     func(all []string) string { return fieldsIn(l, all) },
+		"claim":      func(c askedClaim) string { return c.in(l) },
+		"claimName":  func(name string) string { return l.Text(claimTitles[name]) },
+		"wanted":     func(n notice) template.HTML { return n.wanted(l) },
+		"urgent":     func(n notice) template.HTML { return n.urgent(l) },
+		"join":       func(all []string) string { return strings.Join(all, ", ") },
+	}
+}
+
 // proofForm is the form that leads to the identity providers.
 type proofForm struct {
 	Back    string // where to go on afterwards, see comesBack
 	Anew    bool   // the person must prove it again, though they may be signed in
 	Returns bool   // though they asked to be deleted
 	Renew   bool   // what the provider vouches for is taken anew
+
+	Typed    string // as a word for the device
+	Keeps    bool   // it, when the language is switched
+	Mistakes []mistake
 }
 
 // newOpenID is the OpenID provider whose sign-in page is [side.authenticate].
@@ -223,10 +300,10 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		return nil, err
 	}
 	return openid.New(openid.Config{
-		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
-		EmailDomain: s.EmailDomain, ACRs: s.acrs(),
+		Issuer: s.edge.Origin, Localhost: s.Localhost, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
+		EmailDomain: s.EmailDomain, ACRs: s.acrs(), Locales: s.edge.Speaks(), Text: s.edge.Text,
 		Leave: s.leave, Ban: s.Issuer.Ban, Suspended: s.Issuer.SuspendedAt,
-		HTTP: s.HTTP,
+		HTTP: s.HTTP, Aside: s.edge.Aside,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Closed == nil && p.Scripts(origin) })
 		},
@@ -259,6 +336,11 @@ func (s *side) platform(_ context.Context, clientID string) (openid.Platform, er
 }
 
 func (s *side) home(w http.ResponseWriter, r *http.Request) error {
+	return s.showHome(w, r, "")
+}
+
+// showHome shows the first page, with what was typed as a word for the device.
+func (s *side) showHome(w http.ResponseWriter, r *http.Request, typed string) error {
 	rules, err := s.Rules()
 	if err != nil {
 		return err
@@ -268,8 +350,12 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		urgent = s.urgent(r.Context(), who)
 	}
-	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": err == nil, "Waiting": urgent, "Platforms": s.open(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
+	stale := len(urgent) > 0 && !s.sessions.fresh(who)
+	if stale {
+		urgent = nil // what it says is for whoever proved lately who they are
+	}
+	return s.edge.Render(w, r, http.StatusOK, "home.html", map[string]any{
+		"Typed": typed, "SignedIn": err == nil, "Stale": stale, "Leaving": s.sessions.leaving(who, "/me/stay"), "Waiting": urgent, "Waits": s.signInWaiting(r), "Platforms": s.open(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
 }
 

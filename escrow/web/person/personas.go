@@ -21,6 +21,9 @@ type choice struct {
 	Now   token.Pseudonym // chosen beforehand: the one that this session used last there, or the only one, whomever the platform hints at
 	Most  int             // that the platform allows
 	Room  bool            // for another one
+
+	Typed string // as what a new one is called
+	Wrong string // what is wrong with it
 }
 
 // anew is the choice of a pen name that is made now.
@@ -93,10 +96,10 @@ func told(sector string, persona int) string {
 	return sector + "#" + strconv.Itoa(persona)
 }
 
-// mine returns one of the pen names of whoever is signed in, by a form that they sent, with
+// mine returns one of the pen names of whoever is signed in and proved just now who they are, by a form that they sent, with
 // its notes, and how many its platform allows.
 func (s *side) mine(r *http.Request) (who session, n issue.PenName, most int, err error) {
-	if who, err = s.who(r); err != nil {
+	if who, err = s.freshly(r); err != nil {
 		return who, n, 0, err
 	}
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, s.sectors())
@@ -118,11 +121,14 @@ func (s *side) rename(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Issuer.Call(r.Context(), who.Person, n, word(r.PostFormValue("alias"))); err != nil {
+	typed := r.PostFormValue("alias")
+	if wrong := wrongWord(typed); wrong != "" {
+		return s.showMe(w, r, who, http.StatusUnprocessableEntity, drafted{name: n.Pseudonym, text: typed, wrong: wrong})
+	}
+	if err := s.Issuer.Call(r.Context(), who.Person, n, word(typed)); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/me?welcome=renamed", http.StatusSeeOther)
-	return nil
+	return s.says(w, r, who, flashRenamed, "")
 }
 
 // retirePage says what it means to retire a pen name.
@@ -151,7 +157,7 @@ func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
 		if err := s.sessions.keep(w, who); err != nil {
 			return err
 		}
-		return s.edge.Render(w, http.StatusOK, "retire.html", retirePage{n, s.called(n.Platform), issue.CoolDown, hears(known[0]), s.sessions.leaving(who, "/me/stay")})
+		return s.edge.RenderAgain(w, r, "/me", http.StatusOK, "retire.html", retirePage{n, s.called(n.Platform), issue.CoolDown, hears(known[0]), s.sessions.leaving(who, "/me/stay")})
 	}
 	if err := s.Issuer.Retire(r.Context(), n, s.openid.End); err != nil {
 		return err
@@ -159,8 +165,7 @@ func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
 	if err := s.openid.Tell(r.Context(), openid.EventRetired, known...); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/me?welcome=retired", http.StatusSeeOther)
-	return nil
+	return s.says(w, r, who, flashRetired, "")
 }
 
 // hears reports whether a platform that knows a pen name wants to be told of events.

@@ -75,7 +75,7 @@ func (s *side) leavePlatform(w http.ResponseWriter, r *http.Request) error {
 		if err := s.sessions.keep(w, who); err != nil {
 			return err
 		}
-		return s.edge.Render(w, http.StatusOK, "platform.html", page)
+		return s.edge.RenderAgain(w, r, "/me", http.StatusOK, "platform.html", page)
 	}
 	page.Withdrawn = r.PostFormValue("do") == "withdraw"
 	// First, so that nobody is signed in by it meanwhile.
@@ -83,6 +83,13 @@ func (s *side) leavePlatform(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := s.openid.End(r.Context(), n.Pseudonym); err != nil {
+		return err
+	}
+	kind := issue.ChangeLeft
+	if page.Withdrawn {
+		kind = issue.ChangeWithdrawn
+	}
+	if err := s.Issuer.ChangedName(r.Context(), n.Pseudonym, kind); err != nil {
 		return err
 	}
 	if page.Withdrawn {
@@ -93,7 +100,7 @@ func (s *side) leavePlatform(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	return s.edge.Render(w, http.StatusOK, "platform-left.html", page)
+	return s.edge.RenderAgain(w, r, "/me", http.StatusOK, "platform-left.html", page)
 }
 
 // agreed returns what a platform may have again, if the person agreed to it in this session

@@ -24,7 +24,9 @@ const (
 	sessionLife = 30 * time.Minute // since the last page
 	sessionMost = 12 * time.Hour   // since the proof of identity
 
-	freshFor = 10 * time.Minute // what cannot be taken back needs a proof of identity this new
+	// freshFor is how new a proof must be, by a passkey or at the identity provider, for what
+	// cannot be taken back, and to see pen names, notices and data.
+	freshFor = 5 * time.Minute
 )
 
 // cookieBlock is what cookies are padded to, in bytes before they are sealed: room for
@@ -67,9 +69,57 @@ type session struct {
 	Allowed []allowed     `json:"c,omitempty"`
 	Sent    [][]byte      `json:"o,omitempty"` // what the person objected: see sent
 	Whose   []byte        `json:"h,omitempty"` // see [side.whose]
+	Flash   flash         `json:"m,omitempty"` // what the person's own page says next, once
 	Derived issue.Derived `json:"n,omitzero"`  // of the platform where the person signed in last
 	Expires time.Time     `json:"e"`           // unless the person opens another page
 	Ends    time.Time     `json:"x"`           // in any case
+	Passkey bool          `json:"y,omitempty"` // a passkey was shown in it
+	Waited  time.Time     `json:"q,omitzero"`  // when a recovery began it
+
+	recovery issue.Recovery // that stands, of whoever was found to be signed in
+}
+
+// flash is what a person's page says once of what they just did. It is in the sealed cookie,
+// so that no link makes a page say what did not happen.
+type flash string
+
+const (
+	flashBack     flash = "back"
+	flashDevice   flash = "device"
+	flashObjected flash = "objected"
+	flashRenamed  flash = "renamed"
+	flashRetired  flash = "retired"
+
+	flashRecovered flash = "recovered"
+	flashCancelled flash = "cancelled"
+	flashAdded     flash = "added"
+	flashGone      flash = "removed"
+
+	// Of the page of the address.
+	flashSent      flash = "address sent"
+	flashConfirmed flash = "address confirmed"
+	flashRemoved   flash = "address removed"
+)
+
+// Objection reports whether it is of an objection that was stored.
+func (f flash) Objection() bool { return strings.HasPrefix(string(f), string(flashStored(""))) }
+
+// flashStored is of an objection to the order of that notice.
+func flashStored(notice string) flash { return flash("objection " + notice) }
+
+// says leads the person to a part of their own page, which says once what they did.
+func (s *side) says(w http.ResponseWriter, r *http.Request, who session, what flash, part string) error {
+	return s.saysAt(w, r, who, what, "/me"+part)
+}
+
+// saysAt is says of another page of theirs.
+func (s *side) saysAt(w http.ResponseWriter, r *http.Request, who session, what flash, path string) error {
+	who.Flash = what
+	if err := s.sessions.keep(w, who); err != nil {
+		return err
+	}
+	http.Redirect(w, r, path, http.StatusSeeOther)
+	return nil
 }
 
 // allowed is what the person agreed to while this session lasts: what a platform may
@@ -167,6 +217,10 @@ type flow struct {
 	Word   string        `json:"w,omitempty"` // for the device
 	Return bool          `json:"r,omitempty"` // the person knows that they asked to be deleted
 	Renew  bool          `json:"n,omitempty"` // what the provider vouches for is taken anew
+
+	Waits *issue.Recovery `json:"a,omitempty"` // it began that, or met it, and signed nobody in
+
+	recovers bool // it signs in somebody whose passkeys are there, because they waited
 }
 
 // flowLife is longer than a flow lasts (identity.FlowTTL): who comes too late is told so,
@@ -178,7 +232,7 @@ const flowLife = sessionLife
 func (s sessions) addFlow(w http.ResponseWriter, r *http.Request, v flow) error {
 	var all []flow
 	s.get(r, "flow", &all)
-	all = append(all, v)
+	all = append(slices.DeleteFunc(all, func(f flow) bool { return f.Flow.State == v.Flow.State }), v)
 	text, err := textOf(all)
 	for len(text) > cookieBlock && len(all) > 1 {
 		all = all[1:]
@@ -203,16 +257,21 @@ func (s sessions) flow(r *http.Request, state string) (f flow) {
 	return f
 }
 
-// word is what the person typed as a word for the device, as far as it can be shown.
-func word(typed string) string {
+// printable is what the person typed, as far as it can be shown.
+func printable(typed string) string {
 	typed = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) || unicode.IsSpace(r) {
 			return r
 		}
 		return -1
 	}, strings.ToValidUTF8(typed, ""))
+	return strings.Join(strings.Fields(typed), " ")
+}
+
+// word is what the person typed as a word for the device, as far as it can be shown and kept.
+func word(typed string) string {
 	var kept string
-	for _, r := range strings.Join(strings.Fields(typed), " ") {
+	for _, r := range printable(typed) {
 		if len(kept)+len(string(r)) > issue.MaxWord {
 			break
 		}
@@ -238,8 +297,13 @@ func textOf(v any) ([]byte, error) {
 }
 
 func (s sessions) set(w http.ResponseWriter, kind string, life time.Duration, text []byte) {
+	s.seal(w, kind, life, text, cookieBlock)
+}
+
+// seal is set with what the cookie is padded to.
+func (s sessions) seal(w http.ResponseWriter, kind string, life time.Duration, text []byte, block int) {
 	// One length for everybody: who watches the line tells no two visits by it.
-	b := append(text, bytes.Repeat([]byte(" "), (cookieBlock-len(text)%cookieBlock)%cookieBlock)...)
+	b := append(text, bytes.Repeat([]byte(" "), (block-len(text)%block)%block)...)
 	name := s.name(kind)
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS
 		Name: name, Value: base64.RawURLEncoding.EncodeToString(s.aeads[0].Seal(nil, nil, b, []byte(name))),
@@ -268,10 +332,17 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 	return false
 }
 
-// clear takes the session's cookie back.
+// clear takes the session's cookie back, and that of a sign-in that waits: the next person in
+// this browser is not told of it.
 func (s sessions) clear(w http.ResponseWriter) {
+	s.forget(w, "session")
+	s.forget(w, "waiting")
+}
+
+// forget takes a cookie back.
+func (s sessions) forget(w http.ResponseWriter, kind string) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // likewise
-		Name: s.name("session"), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name: s.name(kind), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }
 
@@ -309,14 +380,26 @@ func (s sessions) fresh(v session) bool {
 	return !v.Proven.IsZero() && s.now().Before(v.Proven.Add(freshFor))
 }
 
+// owners reports whether a proof at the provider is one like another in this session: it was
+// begun by a passkey, or half a day ago at most by a recovery, which nobody cancelled.
+func (s sessions) owners(v session) bool {
+	return v.Passkey || !v.Waited.IsZero() && s.now().Before(v.Waited.Add(sessionMost))
+}
+
 // leaving is how a page speaks of the end of the session.
 type leaving struct {
+	Recovery *issue.Recovery // that somebody began; a passkey of the person is there to end it
+
 	Stay    string // where the form posts to that keeps it
 	Minutes int    // that are left in any case, if they are fewer than a page may be looked at
+	Form    string // stands for the session in what cannot be taken back: see ledBack
 }
 
 func (s sessions) leaving(v session, stay string) leaving {
-	l := leaving{Stay: stay}
+	l := leaving{Stay: stay, Form: formOf(v)}
+	if now := s.now(); v.Passkey && (v.recovery.Stands(now) || v.recovery.UsedLately(now)) {
+		l.Recovery = &v.recovery
+	}
 	if left := v.Ends.Sub(s.now()); left < sessionLife {
 		l.Minutes = int(left/time.Minute) + 1
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -19,17 +20,22 @@ type consentPage struct {
 	Before   string   // name of the platform that this one took over from, where the person may be known there
 	Hosts    string   // where it is
 	Court    []string // the fields that a warrant can ask for
-	PenName  string   // empty: none here yet, or several
+	PenName  string   // empty: none here yet, or several; with Stale: nothing is shown of it
+	There    bool     // with Stale: they have one
 	Handle   string   // empty: none here yet
 	Username bool     // the platform learns it
 	Email    bool     // the platform learns an address
 	Address  string   // empty: none here yet
 	SignedIn bool
 	Anew     bool        // a proof of identity that there is does not do
+	Word     string      // typed for the device
+	Stale    bool        // somebody is signed in who did not prove just now who they are: nothing of theirs is shown
 	Offline  bool        // the platform asks to stay signed in
 	Claimed  bool        // somebody else would be recognised as this person
 	Claims   *claimsPage // nil: it asks for none
 	Leaving  leaving
+
+	Mistakes []mistake
 
 	Choice choice
 	Banned bool // the platform reports a ban of PenName
@@ -38,6 +44,8 @@ type consentPage struct {
 // authenticate is package openid's question: who is this, for that platform?
 // It answers with a pseudonym, or renders the page that asks the person.
 func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
+	switched := req.Answer && s.edge.Switches(w, r)
+	r = web.Wishes(r, req.Locale)
 	page, err := s.asking(req)
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
@@ -45,46 +53,75 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, signedIn := s.sessions.person(r)
 	decision := ""
-	if req.Answer {
+	if req.Answer && !switched { // a form that asks for another language does nothing else
 		decision = r.PostFormValue("decision")
 	}
 	asks := !req.Silent && decision != "allow" // a page does
-	if decision == "deny" || !req.Answer && r.URL.RawQuery == declined[1:] {
+	denied := decision == "deny" || !req.Answer && r.URL.RawQuery == declined[1:]
+	if !req.Silent && decision != "allow" {
+		if err := s.waits(w, r, req, denied); err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
+	}
+	if denied {
 		return openid.Subject{}, openid.Denied, nil
+	}
+	typed, wrong := "", ""
+	if (switched || decision == "allow") && r.PostFormValue("persona") == anew {
+		typed = r.PostFormValue("alias")
+		wrong = wrongWord(typed)
+	}
+	if switched {
+		page.Word, typed = r.PostFormValue("device"), r.PostFormValue("alias")
 	}
 	var at issue.At
 	if signedIn = signedIn && who.answers(req); signedIn {
 		if at, err = s.at(r.Context(), &who, req.Platform, asks); err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
-		signedIn = at.Live && !at.Asked
+		signedIn, who.recovery = at.Live && !at.Asked, at.Recovery
 	}
 	switch {
 	case !signedIn:
-		page.Anew = req.Fresh || !req.Since.IsZero()
-		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
+		page.Anew, page.Choice.Typed = req.Fresh || !req.Since.IsZero(), typed
+		return openid.Subject{}, openid.Pending, s.edge.RenderAgain(w, r, again(req.Action, typed), http.StatusOK, "consent.html", page)
 	case req.Silent:
 		return s.silently(w, r, req, who, at)
-	case decision == "allow":
+	case decision == "allow" && wrong == "":
 		persona, err := s.chosen(who, req, at, r.PostFormValue("persona"))
 		if err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
-		alias := ""
-		if r.PostFormValue("persona") == anew {
-			alias = word(r.PostFormValue("alias"))
-		}
-		return s.approve(w, r, req, who, at, persona, alias)
+		return s.approve(w, r, req, who, at, persona, word(typed))
 	}
+	return s.consent(w, r, req, who, at, page, typed, wrong)
+}
+
+// consent renders the page that asks somebody who is signed in, with what is wrong in what
+// they typed, if something is.
+func (s *side) consent(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, at issue.At, page consentPage, typed, wrong string) (openid.Subject, openid.Outcome, error) {
+	var err error
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.SignedIn, page.Leaving = true, s.sessions.leaving(who, req.Action)
 	page.Claimed = len(at.Acceptances) > 0
 	page.Choice = s.choice(who, req.Platform, at.Names)
+	page.Choice.Typed, page.Choice.Wrong, page.Mistakes = typed, wrong, oneMistake("alias", wrong)
+	status := http.StatusOK
+	if wrong != "" {
+		status = http.StatusUnprocessableEntity
+	}
+	if chosen := r.PostFormValue("persona"); req.Answer && chosen != "" {
+		page.Choice.Now = token.Pseudonym(chosen)
+	}
 	names := page.Choice.Names
 	if page.Choice.suspended() {
-		return openid.Subject{}, openid.Pending, s.showSuspended(w, req, who, names)
+		return openid.Subject{}, openid.Pending, s.showSuspended(w, r, req, who, names)
+	}
+	page.Stale = !s.sessions.fresh(who)
+	if page.Stale && page.Choice.Asked && len(names) > 0 {
+		return openid.Subject{}, openid.Pending, s.provesFirst(w, r, req, page)
 	}
 	if req.Username {
 		if err := s.Issuer.Handles(r.Context(), names); err != nil {
@@ -94,13 +131,33 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if page.Claims, err = s.claims(r.Context(), who, req); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
+	page.Claims.tick(r.PostForm["claim"])
 	if page.Before, err = s.predecessor(r.Context(), who, req.Platform, names); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	if !page.Choice.Asked && len(names) == 1 {
+	switch one := !page.Choice.Asked && len(names) == 1; {
+	case one && page.Stale:
+		page.There = true
+	case one:
 		page.PenName, page.Handle, page.Address, page.Banned = string(names[0].Pseudonym), string(names[0].Handle), s.openid.Email(names[0].Pseudonym), names[0].Banned
 	}
-	return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
+	return openid.Subject{}, openid.Pending, s.edge.RenderAgain(w, r, req.Action, status, "consent.html", page)
+}
+
+// again is where a page is shown again in another language: nowhere, if it has what somebody
+// typed, which no other page has.
+func again(action, typed string) string {
+	if typed != "" {
+		return ""
+	}
+	return action
+}
+
+// provesFirst asks somebody who is signed in to prove again who they are, before they see what is
+// theirs at a platform.
+func (s *side) provesFirst(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, page consentPage) error {
+	page.SignedIn, page.Stale = false, true
+	return s.edge.RenderAgain(w, r, again(req.Action, page.Choice.Typed), http.StatusOK, "consent.html", page)
 }
 
 // asking is the page to whoever it is.
@@ -142,7 +199,7 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	if !req.Since.IsZero() && who.Told != "" && who.Told != told(sector, persona) {
 		page, err := s.asking(req)
 		if page.Anew = true; err == nil {
-			err = s.edge.Render(w, http.StatusOK, "consent.html", page)
+			err = s.edge.RenderAgain(w, r, req.Action, http.StatusOK, "consent.html", page)
 		}
 		return openid.Subject{}, openid.Pending, err
 	}
@@ -154,7 +211,7 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 		if req.Silent {
 			return openid.Subject{}, openid.Denied, nil
 		}
-		return openid.Subject{}, openid.Pending, s.showSuspended(w, req, who, suspended)
+		return openid.Subject{}, openid.Pending, s.showSuspended(w, r, req, who, suspended)
 	}
 	if alias != "" {
 		if err := s.Issuer.Call(r.Context(), who.Person, issue.PenName{Pseudonym: name, Platform: sector, Persona: persona}, alias); err != nil {
@@ -183,6 +240,11 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
+	}
+	if !req.Silent {
+		if err := s.waits(w, r, req, true); err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
 	}
 	return subject, openid.Approved, nil
 }

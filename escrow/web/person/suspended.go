@@ -31,8 +31,15 @@ func (c choice) suspended() bool {
 	return len(c.Names) > 0 && !c.Room
 }
 
-func (s *side) showSuspended(w http.ResponseWriter, req openid.SignInRequest, who session, names []issue.PenName) error {
-	return s.edge.Render(w, http.StatusForbidden, "suspended.html",
+func (s *side) showSuspended(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, names []issue.PenName) error {
+	if !s.sessions.fresh(who) {
+		page, err := s.asking(req)
+		if err != nil {
+			return err
+		}
+		return s.provesFirst(w, r, req, page)
+	}
+	return s.edge.RenderAgain(w, r, req.Action, http.StatusForbidden, "suspended.html",
 		suspendedPage{req.Action, req.Platform.Name, req.Platform.ID, names, s.sessions.leaving(who, req.Action)})
 }
 

@@ -1,0 +1,117 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/penname/penname/escrow/desk"
+)
+
+// TestPictureProcess: a picture is drawn by a process of its own, which passes on nothing of a
+// stranger's file but its points; one that is none, or larger than a process may hold, is refused.
+func TestPictureProcess(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "escrow")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, "..").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h := &home{program: &program{Env: Env{Program: file}}}
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 6000, 6000))); err != nil { // as large as is drawn
+		t.Fatal(err)
+	}
+	picture.WriteString("<script>alert(1)</script>")
+	drawn, err := h.picture(t.Context(), picture.Bytes())
+	if err != nil || desk.Drawn(drawn) != nil || bytes.Contains(drawn, []byte("script")) {
+		t.Fatalf("%d bytes, %v", len(drawn), err)
+	}
+	for name, content := range map[string]string{"nothing": "", "a text": "words", "a cut one": picture.String()[:40]} {
+		if _, err := h.picture(t.Context(), []byte(content)); !errors.Is(err, desk.ErrPicture) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := h.picture(ended, picture.Bytes()); !errors.Is(err, desk.ErrPicture) {
+		t.Error("it does not end with who asked: ", err)
+	}
+	h.Program = ""
+	if _, err := h.picture(t.Context(), picture.Bytes()); !errors.Is(err, desk.ErrPicture) {
+		t.Error("a picture is drawn in no process: ", err)
+	}
+}
+
+// TestConfined: the process that draws holds no more than its bound, and writes no file.
+func TestConfined(t *testing.T) {
+	if os.Getenv("PENNAME_CONFINED") != "" {
+		if err := confine(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(os.Getenv("PENNAME_CONFINED"), []byte("x"), 0o600); err == nil {
+			t.Fatal("it wrote a file")
+		}
+		held := make([][]byte, 0, 100)
+		for range 100 {
+			b := make([]byte, 32<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			held = append(held, b)
+		}
+		t.Fatal("it holds ", len(held)*32, " MB")
+	}
+	if _, err := os.Stat("/proc/self/limits"); err != nil {
+		t.Skip("the bounds are Linux's")
+	}
+	file := filepath.Join(t.TempDir(), "written")
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConfined$")
+	c.Env = append(os.Environ(), "PENNAME_CONFINED="+file)
+	out, err := c.CombinedOutput()
+	if err == nil || strings.Contains(string(out), "it holds") || strings.Contains(string(out), "it wrote") || !strings.Contains(string(out), "out of memory") && !strings.Contains(string(out), "cannot allocate") {
+		t.Errorf("%v: %.600s", err, out)
+	}
+}
+
+// TestDeskIsAloneOnItsFolder: a second desk is refused, and the first says where its link is and
+// no more.
+func TestDeskIsAloneOnItsFolder(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	home := newHome(t, "alba")
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	opened, code := make(chan string, 1), make(chan int, 1)
+	var out bytes.Buffer
+	env := System()
+	env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), &out, &out
+	env.Browser = func(file string) error {
+		opened <- file
+		return nil
+	}
+	go func() { code <- Run(ctx, []string{"desk", "--home", home}, env) }()
+	file := <-opened
+	if r := run(t, []string{"no passphrase is asked for"}, "desk", "--home", home, "--no-browser"); r.code != 1 || !strings.Contains(r.errs, "custodian.desk_open") {
+		t.Errorf("%+v", r)
+	}
+	link, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if got := <-code; got != 0 && got != 130 {
+		t.Errorf("exit code %d: %s", got, out.String())
+	}
+	if said := out.String(); !strings.Contains(said, file) || strings.Contains(said, "http") || !regexp.MustCompile(`"http://[0-9a-f]{32}\.localhost:[0-9]+/`).Match(link) {
+		t.Error(said)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Error("it left something behind: ", left, err)
+	}
+}
