@@ -257,6 +257,12 @@ func (b *Browser) Has(field, text string) error {
 	return err
 }
 
+// Run runs a script on the page where the browser is, to its end.
+func (b *Browser) Run(script string) error {
+	_, err := chromedp.Run(b.ctx, chromedp.Evaluate[chromedp.Void](script, chromedp.EvalAwaitPromise))
+	return err
+}
+
 // patience is how long somebody waits for a page.
 const patience = 20 * time.Second
 

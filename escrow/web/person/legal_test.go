@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/policy"
 )
 
 // TestLegalIsHonest: the pages say what the operator told, and of the rest that they did not;
@@ -40,6 +41,16 @@ func TestLegalIsHonest(t *testing.T) {
 			t.Errorf("%+v is taken", l)
 		}
 	}
+}
+
+// TestOpinionsAreSparedWhereTheRulesSaySo: the first page says so only of rules that do.
+func TestOpinionsAreSparedWhereTheRulesSaySo(t *testing.T) {
+	rules := policy.Bundle{Policies: policy.DefaultRules()}
+	s := newService(t, func(_ *testing.T, c *Config) { c.Rules = func() (*policy.Bundle, error) { return &rules, nil } })
+	const says = "Criticism is not a crime here"
+	s.browser().shows("GET", s.origin, nil, http.StatusOK, says)
+	delete(rules.Policies, "10-speech.cedar")
+	s.browser().shows("GET", s.origin, nil, http.StatusOK, "!"+says)
 }
 
 // keptItems are the items of what is kept of people, by a part of each; "": of what is about nobody

@@ -120,9 +120,6 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session) error
 		return err
 	}
 	who.recovery = now.Recovery
-	if err := s.Issuer.Handles(ctx, names); err != nil {
-		return err
-	}
 	noticed, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
 	if err != nil {
 		return err
@@ -188,6 +185,9 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session) error
 // writeData writes all that can be shown of somebody, for programs.
 func (s *side) writeData(w http.ResponseWriter, r *http.Request, who session, page mePage, notices []issue.Notice) (err error) {
 	if page.Changes, err = s.changes(r.Context(), who.Person, page.PenNames, notices); err != nil {
+		return err
+	}
+	if err := s.Issuer.Handles(r.Context(), page.PenNames); err != nil {
 		return err
 	}
 	passkeys, err := s.Issuer.Store.Passkeys(r.Context(), who.Person)

@@ -84,6 +84,7 @@ func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Prov
 	maps.Copy(states, map[string]any{
 		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"Typed": "", "SignedIn": false},
 		"consent.html": consentPage{Platform: "Town Square", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Elsewhere"}}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Old Town"}, Leaving: leaving{Stay: "/authorize/x"}},
+		"consent.html since": consentPage{Platform: "Town Square", SignedIn: true, Since: true},
 		"consent.html names": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true}, "consent.html names again": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true, PenName: "pen1x", Handle: "xxxxxxxxxxx", Address: "pen1x@penname.invalid"},
 		"consent.html anew": consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"privacy.html": legalPage{Waits: &waitsFor{"/authorize/x", "Town Square"}}, "privacy.html told": legalPage{Legal: Legal{Controller: "Example Trust\n1 High Street", Ground: "You consent.", Complaints: web.Contact{Text: "https://authority.example", Link: "https://authority.example"}, Notice: web.Contact{Text: "on paper"}}},
@@ -135,6 +136,7 @@ func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Prov
 		"consent.html claims":               consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
 		"consent.html claims locked":        consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Locked: true, Least: issue.Shared, Asked: []askedClaim{{Name: "profession"}}}},
 		"consent.html claimed":              consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
+		"consent.html claimed, stale":       consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claimed: true, Stale: true, There: true},
 		"address.html":                      addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
 		"address.html waits": addressPage{Writes: true, Confirmed: "jo@example.org", Pending: "jo@example.com", Mistakes: oneMistake("code", tooLong)}, "address.html sent": addressPage{Writes: true, Pending: "jo@example.com", Said: flashSent},
 		"address.html refused": addressPage{Writes: true, Confirmed: "jo@example.org", Refused: true, Said: flashConfirmed}, "address.html wrong": addressPage{Writes: true, Typed: "jo@", At: "email", Mistakes: oneMistake("email", tooLong)},
@@ -393,6 +395,11 @@ func TestConsentPageSaysWhoLearnsWhat(t *testing.T) {
 			}
 		}
 	}
+	for state, learns := range map[string]string{"consent.html names": "that you are a real person, and how thoroughly your identity was verified</dd>", "consent.html since": "how thoroughly your identity was verified, and when you last proved who you are</dd>"} {
+		if !strings.Contains(pages[state], learns) {
+			t.Errorf("%s: does not say %q", state, learns)
+		}
+	}
 	for _, state := range []string{"consent.html", "consent.html anew"} {
 		if !strings.Contains(pages[state], "verified once, and sealed") {
 			t.Errorf("%s: does not say what becomes of the name", state)
@@ -428,7 +435,7 @@ func TestLeavingSaysWhatCanBeCompared(t *testing.T) {
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
-	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
+	in := map[string]bool{"consent.html signed in": true, "consent.html since": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html claimed, stale": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
 		"consent.html several": true, "consent.html recovering": true, "consent.html stale": true, "consent.html claims locked": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
 		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true,
 		"consent.html a name too long": true, "changes.html": true, "changes.html none": true, "check.html": true, "check.html sent": true}
