@@ -237,7 +237,7 @@ func (b *Browser) Type(field, text string) error {
 		if err != nil {
 			return err
 		}
-		if seen = append(seen, at); !strings.Contains(at, field) {
+		if seen = append(seen, at); !strings.Contains(at, field) || strings.HasPrefix(at, "body ") {
 			continue
 		}
 		if strings.HasSuffix(at, "which nothing marks") {
