@@ -154,13 +154,15 @@ func (s *side) name(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *side) showName(w http.ResponseWriter, r *http.Request, who session, status int, page namePage) error {
-	err := s.Issuer.Handles(r.Context(), []issue.PenName{page.PenName})
+	one := []issue.PenName{page.PenName}
+	err := s.Issuer.Handles(r.Context(), one)
 	if err == nil {
 		err = s.sessions.keep(w, who)
 	}
 	if err != nil {
 		return err
 	}
+	page.PenName = one[0]
 	page.Platforms, page.Leaving = s.called(page.Platform), s.sessions.leaving(who, "/me/stay")
 	return s.edge.RenderAgain(w, r, namePath+"?"+url.Values{"pen_name": {string(page.Pseudonym)}}.Encode(), status, "name.html", page)
 }
