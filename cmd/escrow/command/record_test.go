@@ -189,7 +189,7 @@ func TestRecordCommands(t *testing.T) {
 		code int
 		says string
 	}{
-		{"record check " + good + " --bundle " + bundle, 0, "entry 4, 2025-05-23\nA court's order to open 3 pen names was accepted."},
+		{"record check " + good + " --bundle " + bundle, 0, "entry 4, 2025-05-23\nAn order to open 3 pen names was accepted."},
 		{"record check " + good + " --bundle " + stranger + " --bundle " + bundle, 0, "entry 4"},
 		{"record check " + parts + " --bundle " + bundle, 0, "entry 4, 2025-05-23\n"},
 		{"record check " + strings.Fields(parts)[0] + " --bundle " + bundle, 1, "record.bad_entry_file: the file is not an entry of the public record with its whole proof"},
