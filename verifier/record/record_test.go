@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"html"
 	"io/fs"
 	"maps"
@@ -633,6 +634,48 @@ func TestOrdersThatOpenAreToldApart(t *testing.T) {
 		for _, says := range want {
 			if err != nil || !bytes.Contains(p.Body, []byte(says)) {
 				t.Errorf("%s does not say %s: %v %s", path, says, err, p.Body)
+			}
+		}
+	}
+}
+
+// TestStatisticsOfALongTime: of many years in which there was everything, and much of it, no page is
+// too long.
+func TestStatisticsOfALongTime(t *testing.T) {
+	w := recordtest.New(t, origin)
+	w.Now = time.Date(2024, 11, 5, 0, 0, 0, 0, time.UTC)
+	kinds := []string{proof.Production, proof.Emergency, proof.Preservation, proof.Withdrawal, proof.Annulment, proof.Validation, proof.Ruling, proof.Suspension, proof.Link, proof.Redelivery, proof.SecrecyChange, proof.Extension}
+	codes := strings.Fields("bad_signature expires_before_objection signing_time validity_too_long reasons_missing offence_authority too_many_targets earlier_authority evidence_mismatch custodian_asks certificate_not_registered platform_key_too_new secrecy")
+	var first *int64
+	for range 26 * 12 {
+		w.Now = w.Now.AddDate(0, 1, 0)
+		for i, kind := range kinds {
+			k := proof.WarrantKindOf(kind)
+			targets := 0
+			if k.Targets {
+				targets = 1
+			}
+			n := w.Warrant(kind, targets, w.Salt(), func(l *proof.Leaf) {
+				l.Jurisdiction, l.OffenceClass = fmt.Sprintf("GB-E%c%c", 'A'+i, 'A'+i), strings.Repeat(string(rune('a'+i)), 30)
+				if k.Earlier {
+					l.Case = first
+				}
+			})
+			if first == nil {
+				first = &n
+			}
+		}
+		for _, code := range codes {
+			w.Add(proof.RefusedLeaf(w.Now, "warrant."+code))
+		}
+	}
+	w.Publish(w.Now.Add(time.Hour))
+	r := followed(t, w)
+	for _, path := range []string{"statistics.html", "statistics/2030.html", "kinds.html", "warrants.html", "findings.html", "search.html", "check.html", "index.html", "kinds/refused.html"} {
+		for _, in := range []string{"", "cy/"} {
+			p, err := r.Page(t.Context(), in+path)
+			if err != nil || len(p.Body) > record.MaxPage {
+				t.Errorf("%s%s: %d bytes, %v", in, path, len(p.Body), err)
 			}
 		}
 	}

@@ -63,10 +63,11 @@ type tableRow struct {
 	Number string
 }
 
-// How many rows are in the table of periods of a page, and in another.
+// How many rows are in the table of periods of a page, and in another, and bars in a chart.
 const (
-	mostRows    = 24
+	mostRows    = 18
 	mostInTable = 12
+	mostBars    = 12
 )
 
 func (x *index) statisticsPage() (Page, error) {
@@ -96,8 +97,9 @@ func (x *index) statisticsPage() (Page, error) {
 func (c *counted) count(x *index, rows []periodRow, orders, deliveries string) {
 	c.Hidden = max(0, len(rows)-mostRows)
 	rows = rows[c.Hidden:]
-	opening, delivered := make([]bar, 0, len(rows)), make([]bar, 0, len(rows))
-	for _, r := range rows {
+	drawn := rows[max(0, len(rows)-mostBars):]
+	opening, delivered := make([]bar, 0, len(drawn)), make([]bar, 0, len(drawn))
+	for _, r := range drawn {
 		opening, delivered = append(opening, bar{Name: r.Name, Count: r.Opening}), append(delivered, bar{Name: r.Name, Count: r.Delivered})
 	}
 	c.Charts = []chart{x.draw("opening", orders, opening), x.draw("delivered", deliveries, delivered)}
