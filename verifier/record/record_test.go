@@ -828,13 +828,33 @@ func TestBuildKeepsWhatStays(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}
+	outside := filepath.Join(filepath.Dir(dir), "outside.html")
+	put("../outside.html", "mine")
+	// One that did not come to its end leaves nothing either, nor do two.
+	for _, r := range []*record.Record{small, large} {
+		build(small, record.Building{Program: "that"})
+		if err := errors.Join(os.Remove(at("index.html")), os.Mkdir(at("index.html"), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		for _, unended := range []*record.Record{large, r} {
+			if b, err := unended.Build(t.Context(), dir, record.Building{Program: "that"}); !errors.Is(err, record.ErrFolder) {
+				t.Errorf("%+v, %v", b, err)
+			}
+		}
+		if err := os.Remove(at("index.html")); err != nil {
+			t.Fatal(err)
+		}
+		if b := build(small, record.Building{Program: "that"}); b.Removed != second.Files-first.Files {
+			t.Errorf("%d files were removed, not %d", b.Removed, second.Files-first.Files)
+		}
+		put(".penname-building", "../outside.html\n/etc/hostname\nmine\n\n.penname-built\n{\nentries/mine.t")
+	}
+	build(large, record.Building{Program: "that"})
 	// Whatever the file of a former build says, nothing is removed that no build writes.
 	kept, err := os.ReadFile(at(".penname-built"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	outside := filepath.Join(filepath.Dir(dir), "outside.html")
-	put("../outside.html", "mine")
 	put(".penname-built", strings.Replace(string(kept), `"files":[`, `"files":["../outside.html","/etc/hostname","mine/../../outside.html",".","..","mine",".penname-built","","\u0000",`, 1))
 	build(large, record.Building{Program: "that"})
 	for _, broken := range []string{"", "x", `{"version":2}`} {
