@@ -78,7 +78,7 @@ var orderWords = map[string]string{
 	proof.Production:    "Opens pen names.",
 	proof.Emergency:     "Opens pen names where life or limb is in danger, before a judge has confirmed it.",
 	proof.Preservation:  "Keeps the records of pen names. Nothing is opened.",
-	proof.Extension:     "Keeps them for longer.",
+	proof.Extension:     "Keeps the records of an earlier order for longer.",
 	proof.SecrecyChange: "Sets another end of the secrecy of an earlier case.",
 	proof.Withdrawal:    "Takes an earlier order back.",
 	proof.Annulment:     "Annuls an earlier order of an authority below.",
