@@ -158,11 +158,12 @@ func (b *builder) claim() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return ErrFolder.Because(err)
 	}
-	for line := range strings.Lines(string(raw)) {
-		name, whole := strings.CutSuffix(line, "\n") // else it was cut off, and its file not begun
+	raw = raw[:bytes.LastIndexByte(raw, '\n')+1] // a line that was cut off is of no file yet
+	for line := range bytes.Lines(raw) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
 		var w written
-		if whole && json.Unmarshal([]byte(name), &w) != nil {
-			w = written{Files: []string{name}}
+		if json.Unmarshal(line, &w) != nil {
+			w = written{Files: []string{string(line)}}
 		}
 		b.left = append(b.left, w)
 	}
@@ -170,10 +171,13 @@ func (b *builder) claim() error {
 	if err != nil {
 		return err
 	}
-	if b.journal, err = b.root.OpenFile(buildingFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
+	if err := b.replace(buildingFile, unfinished+"/building", slices.Concat(raw, goes, []byte("\n"))); err != nil {
+		return err
+	}
+	if b.journal, err = b.root.OpenFile(buildingFile, os.O_WRONLY|os.O_APPEND, 0); err != nil {
 		return ErrFolder.Because(err)
 	}
-	return b.note("\n" + string(goes))
+	return nil
 }
 
 // note writes a line of the journal.

@@ -744,6 +744,73 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// holds is an error if a folder has other pages than these, beside what is mine, or not as many as a
+// build said.
+func holds(t *testing.T, dir string, pages map[string]record.Page, b record.Built) {
+	t.Helper()
+	have := map[string]bool{}
+	size := int64(0)
+	if err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path == ".penname-built" || strings.HasPrefix(path, "mine/") || path == "entries/mine.txt" {
+			return err
+		}
+		got, err := os.ReadFile(filepath.Join(dir, path))
+		if p, ok := pages[path]; !ok || !bytes.Equal(p.Body, got) {
+			t.Errorf("%s is another, or is left over", path)
+		}
+		have[path], size = true, size+int64(len(got))
+		return err
+	}); err != nil || len(have) != len(pages) || int64(len(have)) != b.Files || size != b.Bytes {
+		t.Errorf("%d files of %d bytes, %d pages, %+v, %v", len(have), size, len(pages), b, err)
+	}
+}
+
+// TestAnInterruptedBuildLeavesNothing: what it wrote is removed by the next that comes to its end, also
+// if there were two; and nothing else is, whatever its file says.
+func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
+	w := told(t, 300)
+	small := mirroredIn(t, w)
+	w.Grow(540, 200)
+	w.Publish(recordtest.Noon.Add(time.Hour))
+	large := mirroredIn(t, w)
+	dir, this := t.TempDir(), record.Building{Program: "this"}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	pages := all(t, small)
+	more := int64(len(all(t, large)) - len(pages))
+	for _, last := range []*record.Record{large, small} {
+		if err := os.Mkdir(at("index.html"), 0o755); err != nil { // what comes last cannot be written
+			t.Fatal(err)
+		}
+		for _, r := range []*record.Record{large, last} {
+			if b, err := r.Build(t.Context(), dir, this); !errors.Is(err, record.ErrFolder) {
+				t.Errorf("%+v, %v", b, err)
+			}
+		}
+		if err := os.Remove(at("index.html")); err != nil {
+			t.Fatal(err)
+		}
+		b, err := small.Build(t.Context(), dir, this)
+		if err != nil || b.Removed != more {
+			t.Errorf("%+v, not %d were removed: %v", b, more, err)
+		}
+		if holds(t, dir, pages, b); last == large {
+			for _, name := range []string{"mine/letter.html", "entries/mine.txt"} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(at(name)), 0o755), os.WriteFile(at(name), []byte("mine"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(os.Remove(at("index.html")), os.WriteFile(at(".penname-building"), []byte("../outside.html\n/etc/hostname\nmine\n\n.penname-built\n{\nentries/mine.txt"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range []string{"mine/letter.html", "entries/mine.txt", ".penname-built"} {
+		if b, err := os.ReadFile(at(name)); err != nil || name != ".penname-built" && string(b) != "mine" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
 // TestBuildKeepsWhatStays: pages of settled entries are not made again, unless something is not as it
 // was; what a build wrote and nothing leads to any more is removed, and nothing else.
 func TestBuildKeepsWhatStays(t *testing.T) {
@@ -760,22 +827,7 @@ func TestBuildKeepsWhatStays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err, errors.Unwrap(err))
 		}
-		pages := pagesOf[r]
-		have := map[string]bool{}
-		size := int64(0)
-		if err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || path == ".penname-built" || strings.HasPrefix(path, "mine/") || path == "entries/mine.txt" {
-				return err
-			}
-			got, err := os.ReadFile(filepath.Join(dir, path))
-			if p, ok := pages[path]; !ok || !bytes.Equal(p.Body, got) {
-				t.Errorf("%s is another, or is left over", path)
-			}
-			have[path], size = true, size+int64(len(got))
-			return err
-		}); err != nil || len(have) != len(pages) || int64(len(have)) != b.Files || size != b.Bytes {
-			t.Errorf("%d files of %d bytes, %d pages, %+v, %v", len(have), size, len(pages), b, err)
-		}
+		holds(t, dir, pagesOf[r], b)
 		return b
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -828,33 +880,13 @@ func TestBuildKeepsWhatStays(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}
-	outside := filepath.Join(filepath.Dir(dir), "outside.html")
-	put("../outside.html", "mine")
-	// One that did not come to its end leaves nothing either, nor do two.
-	for _, r := range []*record.Record{small, large} {
-		build(small, record.Building{Program: "that"})
-		if err := errors.Join(os.Remove(at("index.html")), os.Mkdir(at("index.html"), 0o755)); err != nil {
-			t.Fatal(err)
-		}
-		for _, unended := range []*record.Record{large, r} {
-			if b, err := unended.Build(t.Context(), dir, record.Building{Program: "that"}); !errors.Is(err, record.ErrFolder) {
-				t.Errorf("%+v, %v", b, err)
-			}
-		}
-		if err := os.Remove(at("index.html")); err != nil {
-			t.Fatal(err)
-		}
-		if b := build(small, record.Building{Program: "that"}); b.Removed != second.Files-first.Files {
-			t.Errorf("%d files were removed, not %d", b.Removed, second.Files-first.Files)
-		}
-		put(".penname-building", "../outside.html\n/etc/hostname\nmine\n\n.penname-built\n{\nentries/mine.t")
-	}
-	build(large, record.Building{Program: "that"})
 	// Whatever the file of a former build says, nothing is removed that no build writes.
 	kept, err := os.ReadFile(at(".penname-built"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	outside := filepath.Join(filepath.Dir(dir), "outside.html")
+	put("../outside.html", "mine")
 	put(".penname-built", strings.Replace(string(kept), `"files":[`, `"files":["../outside.html","/etc/hostname","mine/../../outside.html",".","..","mine",".penname-built","","\u0000",`, 1))
 	build(large, record.Building{Program: "that"})
 	for _, broken := range []string{"", "x", `{"version":2}`} {
