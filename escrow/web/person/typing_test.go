@@ -99,7 +99,7 @@ func TestWhatIsTypedOutlastsTheLanguage(t *testing.T) {
 		},
 			url.Values{"alias": {"pêl-droed"}}, []*regexp.Regexp{field("alias", "pêl-droed"), text("Fy ffugenw ar")}},
 		"an objection": {false, func(b *browser) string { return b.shows("GET", f.origin+f.notice(), nil, http.StatusOK) },
-			url.Values{"text": {"I did\r\n<not>."}}, []*regexp.Regexp{text(">I did\n&lt;not&gt;.</textarea>"), text("Mae llys am"), text("<details open>")}},
+			url.Values{"text": {"I did\r\n<not>."}}, []*regexp.Regexp{text(">I did\n&lt;not&gt;.</textarea>"), text("Mae llys eisiau"), text("<details open>")}},
 		"an objection that is checked": {false, func(b *browser) string {
 			return b.shows("POST", f.origin+"/me/objection", f.forms()["check an objection"].fields, http.StatusOK)
 		},
