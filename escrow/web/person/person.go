@@ -162,6 +162,9 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	for route, text := range unsure {
 		edge.UndoneOf(route, web.OutcomeUnknown, text)
 	}
+	for _, route := range []string{"POST " + addressPath, "POST " + addressPath + "/confirm"} { // codes are few, and so are tries
+		edge.UndoneOf(route, web.OutcomeUnknown, undone[route])
+	}
 	edge.UndoneOf("POST /me/recovery/cancel", errAnother.Code, "Nothing was changed. If you pressed it before, it is cancelled.")
 	edge.UndoneOf("POST /me/passkeys/remove", issue.ErrNoPasskey.Code, "If you pressed it before, it is removed.")
 	edge.UndoneOf("POST /me/retire", issue.ErrPersonaUnknown.Code, "If you pressed it before, it is retired.")
@@ -223,9 +226,7 @@ func codesOf(all ...*refusal.Error) (codes []string) {
 // unsure is what is said where it is not known whether it was done, and to do it twice is not the
 // same as to do it once.
 var unsure = map[string]string{
-	"POST /me/objection":       "It may be stored, and it may not: look on your own page whether it shows there before you send it again. Each that is stored counts, and there are three at most.",
-	"POST /me/address":         undone["POST /me/address"],
-	"POST /me/address/confirm": undone["POST /me/address/confirm"],
+	"POST /me/objection": "It may be stored, and it may not: look on your own page whether it shows there before you send it again. Each that is stored counts, and there are three at most.",
 }
 
 // twice is what is said to somebody who is signed out, perhaps by having pressed before.
