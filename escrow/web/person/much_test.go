@@ -12,12 +12,15 @@ import (
 // ofMuch are the pages of somebody who has much of everything: they are as small as the others.
 func ofMuch() map[string]any {
 	page := mePage{Names: map[string]string{}, Homes: map[string]string{}, Members: map[string][]string{}, Silent: map[string]*silent{}, Court: policy.DefaultFields(), Writes: true, Origin: "https://penname.example",
-		Leaving: leaving{Stay: "/me/stay", Form: "0011223344556677", Recovery: &issue.Recovery{Began: postedAt}}}
+		Leaving: leaving{Stay: "/me/stay", Form: "0011223344556677", Recovery: &issue.Recovery{Began: postedAt, Used: postedAt}, Asks: true}}
 	keys := passkeysPage{Here: true, Most: 9, Leaving: page.Leaving}
 	for i := range 10 {
 		sector, name := fmt.Sprintf("platform-number-%d", i), token.Pseudonym(fmt.Sprintf("pen1x%033d", i))
 		page.Names[sector], page.Homes[sector], page.Members[sector] = "Town Square", "https://"+sector+".example/", []string{sector}
 		page.PenNames = append(page.PenNames, issue.PenName{Pseudonym: name, Platform: sector, Alias: "work phone work", Handle: "xxxxxxxxxxx", Since: postedAt, Banned: true})
+		if i < maxAllowed {
+			page.Silent[string(name)] = &silent{}
+		}
 		if i < 3 {
 			n := toldAll()
 			if i > 0 {
@@ -28,7 +31,6 @@ func ofMuch() map[string]any {
 		}
 		if i < 8 {
 			page.Devices = append(page.Devices, device{ID: fmt.Sprintf("%032d", i), Word: "phone phone", Day: time.Now(), This: i == 0})
-			page.Silent[string(name)] = &silent{}
 			keys.Passkeys = append(keys.Passkeys, ownPasskey{fmt.Sprintf("%032d", i), "phone phone", postedAt, i + 1})
 		}
 	}
