@@ -159,7 +159,7 @@ func buildRig(t testing.TB, issuer string, options ...func(*rig)) *rig {
 			}
 			return fixed(ctx, id)
 		},
-		Refused: func(_ context.Context, endpoint, code string) {
+		Refused: func(_ context.Context, endpoint, code string, _ error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.refused = append(r.refused, endpoint+" "+code)

@@ -55,10 +55,11 @@ type Config struct {
 	Languages *languages.All
 
 	// Answered and Refused, optional, count: how long a request took, by its route
-	// (Routes), and refusals by their code, which is a constant, with whether the fault
-	// is ours. Who counts what is of people (OfPeople) tells nobody when it happened.
+	// (Routes), and refusals by their code, which is a constant, and those of what they stand
+	// on, with whether the fault is ours. Who counts what is of people (OfPeople) tells nobody
+	// when it happened.
 	Answered func(route string, took time.Duration)
-	Refused  func(route, code string, fault bool)
+	Refused  func(route string, codes []string, fault bool)
 
 	// Traced, optional, begins to trace a request, which is not of people, by its route; ended
 	// is told the status of the answer.
