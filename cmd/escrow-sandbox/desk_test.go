@@ -170,8 +170,10 @@ func (d *deskAt) form(page, action string) url.Values {
 	}
 	form, _, _ := strings.Cut(after, "</form>")
 	values := url.Values{}
-	for _, m := range regexp.MustCompile(`type="hidden" name="([a-z]+)" value="([^"]*)"`).FindAllStringSubmatch(form, -1) {
-		values.Set(m[1], html.UnescapeString(m[2]))
+	for _, m := range regexp.MustCompile(`(?:type="hidden"|^) name="([a-z]+)" value="([^"]*)"`).FindAllStringSubmatch(form, -1) { // of the form, or of a button that presses it
+		if !values.Has(m[1]) {
+			values.Set(m[1], html.UnescapeString(m[2]))
+		}
 	}
 	return values
 }
@@ -374,7 +376,7 @@ func brunoDeclines(t *testing.T, w *world.World, id string) {
 	b.enter()
 	b.unlock(w, "bruno", id)
 	b.press("/", page+"/review", nil, "Who asks")
-	b.press(page, page+"/refuse", map[string]string{"reason": "disproportionate"}, "all its targets, 1: decline, disproportionate")
+	b.press(page, page+"/refuse", map[string]string{"reason": "disproportionate"}, "all its pen names, 1: decline, disproportionate")
 	late := b.form(page, page+"/recuse")
 	b.press(page+"/refuse", page+"/refuse/sign", nil, "your refusal is stored: you declined, disproportionate")
 	late.Set("text", "I know him.")
@@ -392,7 +394,7 @@ func brunoDeclines(t *testing.T, w *world.World, id string) {
 func (d *deskAt) standsAnswered(page string) {
 	d.t.Helper()
 	read := d.press(page, page+"/review", nil, "You answered this case on")
-	if !strings.Contains(read, "target 1: approve") {
+	if !strings.Contains(read, "pen name 1: approve") {
 		d.t.Error("what was signed is not shown: ", read)
 	}
 	for _, kind := range []string{"approve", "refuse", "recuse"} {
@@ -622,7 +624,7 @@ func TestDeskOfACeremony(t *testing.T) {
 	if _, body := d.get("/"); !strings.Contains(body, "waits for emil.") {
 		t.Error("the first page does not say that the ceremony goes on: ", body)
 	}
-	d.press("/ceremony", "/ceremony", map[string]string{"known": parsed.Hash()}, "the plan that you agreed to")
+	d.press("/ceremony", "/ceremony/on/"+parsed.Hash(), nil, "waiting for emil (agree)")
 	for range 4 {
 		if said, code := w.Escrow(t.Context(), w.AsCustodian("emil", "ceremony", file, "--agree", parsed.Hash(), "--once")...); code != 0 {
 			t.Fatal(said)
@@ -674,7 +676,7 @@ func TestDeskOfADogpile(t *testing.T) {
 	}
 	answers["t7vote"], answers["t10reason"] = "yes", "press_freedom"
 	began = time.Now()
-	shown := d.press(page, page+"/approve", answers, "target 11, ")
+	shown := d.press(page, page+"/approve", answers, "pen name 11, ")
 	t.Logf("shown in %v", time.Since(began))
 	if !strings.Contains(shown, "decline, press_freedom") || strings.Count(shown, ": approve") != accounts-(accounts+9)/10 {
 		t.Errorf("%.3000s", shown)

@@ -63,7 +63,13 @@ var (
 	ErrChanged = refusal.New(refusal.Conflict, "desk.changed",
 		"what would be signed is not what you were shown: nothing was signed or sent; read it again, it is shown now")
 	ErrOldPage = refusal.New(refusal.Conflict, "desk.old_page",
-		"the form is of a page from before: nothing was signed or sent, and what you typed is kept; press again on this page")
+		"the form is of a page from before, or was pressed before with something else in it: this press signed and sent nothing, and what you typed is kept; press again on this page")
+	ErrOldButton = refusal.New(refusal.Conflict, "desk.old_button",
+		"the button was of a page from before: this press did nothing; if you still want it, press it on this page")
+	ErrTypeAgain = refusal.New(refusal.Conflict, "desk.type_again",
+		"the page was from before, or the desk was locked: this press changed no passphrase, and nothing of what you typed is kept; type it again")
+	ErrTooLong = refusal.New(refusal.Invalid, "desk.file_too_long",
+		"the file has more than the 33 MB that this desk takes: it was not kept, and nothing was signed or sent; what you typed beside it is kept; choose another file")
 	ErrNothingWaits = refusal.New(refusal.Conflict, "desk.nothing_waits",
 		"nothing waits here to be signed any more: it was signed, thrown away or changed on another page; nothing was signed or sent by this press, and this page says how it stands")
 	ErrUnread = refusal.New(refusal.Conflict, "desk.not_read",
@@ -116,6 +122,7 @@ type Desk struct {
 	language *languages.Language // that was chosen; nil: none was
 	drafts   map[string]*draft
 	presses  map[string]*press
+	notice   *problem // why a press did nothing, for the page that is shown next
 	running  int      // presses that are being done, which is use
 	order    []string // of presses, the oldest first
 }
@@ -363,9 +370,6 @@ func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byt
 // policy of a page: styles and pictures of this desk, its forms, and nothing else.
 const policyOfPages = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// MaxBody bounds what a form sends, in bytes: a bundle with the transcript of its ceremony.
-const MaxBody = 33 << 20
-
 // ServeHTTP is the gate: what does not come from the browser of the person whose desk it is gets
 // nothing, and nothing about why.
 func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -405,14 +409,18 @@ func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !d.entered(r) {
+		if r.Method == http.MethodPost {
+			d.deny(w, r, http.StatusForbidden, Say("This browser has not opened the desk, or another one has since: nothing was done, and nothing of what you sent was kept. Go back to copy what you typed. Then press Enter where the desk was started: it opens with a new link."))
+			return
+		}
 		d.deny(w, r, http.StatusForbidden, Say("This browser has not opened the desk, or another one has since. Press Enter where the desk was started: it opens with a new link."))
 		return
 	}
 	d.used()
 	defer d.used() // what takes long is use
 	if r.Method == http.MethodPost {
-		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
-		if err := r.ParseMultipartForm(MaxBody); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		var err error
+		if r, err = read(w, r); err != nil {
 			w.Header().Set("Connection", "close") // the rest is not read
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
