@@ -292,11 +292,26 @@ const opened = `<!doctype html>
 <p>%[5]s</p></body></html>
 `
 
+// LinksIn is the folder that the files of links are made in: TMPDIR if that is set, else the
+// person's own folder. A browser that is packaged as a snap sees neither /tmp nor what is hidden
+// below that folder (snapd: the home interface). Where that folder is hidden, or there is none, it is
+// the one for what is temporary.
+func LinksIn() string {
+	home, err := os.UserHomeDir()
+	if os.Getenv("TMPDIR") != "" || err != nil || !filepath.IsAbs(home) || strings.Contains(filepath.ToSlash(home), "/.") {
+		return os.TempDir()
+	}
+	return home
+}
+
 // LinkFile writes a page with a new link, which ends any older one, into a new folder that its
 // owner alone can open, and returns its name. The page is removed when the link ends.
 func (d *Desk) LinkFile() (name string, err error) {
 	d.forgetLink()
-	dir, err := os.MkdirTemp("", "escrow-desk-") // mode 0700
+	dir, err := os.MkdirTemp(LinksIn(), "escrow-desk-") // mode 0700
+	if err != nil {
+		dir, err = os.MkdirTemp("", "escrow-desk-")
+	}
 	if err != nil {
 		return "", err
 	}
