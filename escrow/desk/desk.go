@@ -18,10 +18,12 @@
 //	who asks             whoever opened a link that works once and for a minute, out of a file of
 //	                     mode 0600; their browser has a cookie for that path since (SameSite=Strict)
 //	what changes a thing a form of this very desk: Origin, Sec-Fetch-Site, and a number that
-//	                     works once, so that a form that is sent twice acts once
+//	                     works once, so that a form that is sent twice acts once. The lock, the
+//	                     passphrase and the language need no number: to do them twice is to do them once
 //	what runs in a page  nothing: there is no script, and the policy of each page allows none
 //
-// What was typed is kept until it was done. After a while without use the keys are dropped and
+// What was typed is kept until it was done: what was sent, and with the buttons of the lock and of
+// the language what stands in the page. After a while without use the keys are dropped and
 // the passphrase is asked for again; after a longer one the desk ends.
 package desk
 
@@ -41,6 +43,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -292,13 +295,13 @@ const opened = `<!doctype html>
 <p>%[5]s</p></body></html>
 `
 
-// LinksIn is the folder that the files of links are made in: TMPDIR if that is set, else the
+// LinksIn is the folder that the files of links are made in: TMPDIR if that is set, else on Linux the
 // person's own folder. A browser that is packaged as a snap sees neither /tmp nor what is hidden
 // below that folder (snapd: the home interface). Where that folder is hidden, or there is none, it is
 // the one for what is temporary.
 func LinksIn() string {
 	home, err := os.UserHomeDir()
-	if os.Getenv("TMPDIR") != "" || err != nil || !filepath.IsAbs(home) || strings.Contains(filepath.ToSlash(home), "/.") {
+	if runtime.GOOS != "linux" || os.Getenv("TMPDIR") != "" || err != nil || !filepath.IsAbs(home) || strings.Contains(filepath.ToSlash(home), "/.") {
 		return os.TempDir()
 	}
 	return home

@@ -6,7 +6,10 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -308,4 +311,35 @@ func TestAnEmptyPageIsNotAnEmptyQueue(t *testing.T) {
 	next = ""
 	_, body = a.do(http.MethodGet, "/", nil)
 	has(t, body, "No case waits for you.")
+}
+
+// TestTheLinkIsWhereASnapLooks: the file of a link is in a visible folder of the person's own, where
+// there is one that can be written and nobody named another.
+func TestTheLinkIsWhereASnapLooks(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("snaps are Linux's")
+	}
+	a := serve(t, &fake{}, time.Hour, time.Hour)
+	named, home := os.Getenv("TMPDIR"), t.TempDir()
+	in := func(tmp, home string) string {
+		t.Helper()
+		t.Setenv("TMPDIR", tmp)
+		t.Setenv("HOME", home)
+		file, err := a.LinkFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.forgetLink()
+		if _, err := os.Stat(filepath.Dir(file)); err == nil {
+			t.Error("it stays: ", file)
+		}
+		return filepath.Dir(filepath.Dir(file))
+	}
+	for _, c := range []struct{ tmp, home, want string }{
+		{"", home, home}, {named, home, named}, {"", filepath.Join(home, ".hidden", "x"), "/tmp"}, {"", filepath.Join(home, "missing"), "/tmp"}, {"", "", "/tmp"},
+	} {
+		if got := in(c.tmp, c.home); got != c.want {
+			t.Errorf("TMPDIR %q and HOME %q: %s", c.tmp, c.home, got)
+		}
+	}
 }
