@@ -333,7 +333,7 @@ func TestDeskOfACustodian(t *testing.T) {
 	// with what was typed in the second.
 	said := d.press(page, page+"/approve", map[string]string{"t0q0": "yes", "t0vote": "no", "t0reason": "disproportionate"}, "pen name 1")
 	question := regexp.MustCompile(`(?m)^    (\S.*\?) yes$`).FindStringSubmatch(said)
-	if question == nil || !strings.Contains(said, "the order ") || !strings.Contains(said, "by the rules ") {
+	if question == nil || !strings.Contains(said, "the order of Thornley County Court (county-court), file TC 118 of 2026, entry ") || !strings.Contains(said, "of its rules ") {
 		t.Fatal("what is signed is not shown:", said)
 	}
 	tab := d.form(page+"/approve", page+"/approve/sign")

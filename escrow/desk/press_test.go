@@ -31,14 +31,14 @@ func TestAPressIsOfWhatItSaid(t *testing.T) {
 	gone := a.begins(stopped, form, url.Values{"text": {"The first words."}, "press": {number}})
 	stop()
 	<-gone
-	again := make(chan string)
+	again := make(chan string, 1)
 	go func() {
 		_, body := a.again(form, url.Values{"text": {"Other words."}, "press": {number}})
 		again <- body
 	}()
 	select {
 	case body := <-again:
-		t.Error("it does not wait for the first: ", body)
+		t.Fatal("it does not wait for the first: ", body)
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(slow)
