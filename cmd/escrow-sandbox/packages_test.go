@@ -222,8 +222,8 @@ func packed(t *testing.T) (service, tools string) {
 	return filepath.Join(dir, "dist/penname-escrowd_1.4.0-1_"+runtime.GOARCH+".deb"), filepath.Join(dir, "dist/penname-tools_1.4.0-1_"+runtime.GOARCH+".deb")
 }
 
-// variant is the package of another version, for a database of another schema, with more files.
-func variant(t *testing.T, deb, version string, schema int64, more ...string) []byte {
+// variant is the package of another version, for a database of another schema.
+func variant(t *testing.T, deb, version string, schema int64) []byte {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "deb")
 	must := func(name string, args ...string) {
@@ -235,9 +235,6 @@ func variant(t *testing.T, deb, version string, schema int64, more ...string) []
 	must("dpkg-deb", "-R", deb, dir)
 	must("sed", "-i", "s/^Version: .*/Version: "+version+"/", dir+"/DEBIAN/control")
 	must("sed", "-i", fmt.Sprintf("s/^version=.*/version=%s/;s/^schema=[0-9]*/schema=%d/", version, schema), dir+"/DEBIAN/preinst", dir+"/DEBIAN/postinst")
-	for _, name := range more {
-		must("cp", dir+"/usr/bin/escrowd", filepath.Join(dir, name))
-	}
 	must("dpkg-deb", "-Znone", "-b", dir, dir+".deb")
 	b, err := os.ReadFile(dir + ".deb")
 	if err != nil {
@@ -610,12 +607,16 @@ func (i *installed) removedUser(t *testing.T, service string) {
 	d.run("userdel mallory")
 }
 
-// halfUnpacked: a package that cannot be unpacked leaves what was here as it was, as dpkg takes
-// its steps back.
+// halfUnpacked: an upgrade that fails half-way leaves what was here as it was: dpkg takes its
+// steps back, and the scripts of the version that stays let it.
 func (i *installed) halfUnpacked(t *testing.T, service string) {
-	d := i.with(t)
-	d.put("/root/1.6.0-1.deb", variant(t, service, "1.6.0-1", i.schema, "usr/bin/escrow"), "root")
-	d.refused("dpkg -i /root/1.6.0-1.deb", "trying to overwrite '/usr/bin/escrow'")
+	d, install := i.with(t), i.next(t, service, "1.6.0-1", i.schema)
+	d.run(`cp -p /var/lib/dpkg/info/penname-escrowd.postrm /root/
+		dpkg-deb -R /root/1.6.0-1.deb /root/new
+		sed -i '2i case $1 in upgrade | failed-upgrade) exit 1 ;; esac' /root/new/DEBIAN/postrm /var/lib/dpkg/info/penname-escrowd.postrm
+		dpkg-deb -Znone -b /root/new /root/1.6.0-1.deb`)
+	d.refused(install, "post-removal script subprocess returned error exit status 1")
+	d.run("cp -p /root/penname-escrowd.postrm /var/lib/dpkg/info/")
 	if audit := d.run("dpkg --audit"); audit != "" {
 		t.Error(audit)
 	}
