@@ -78,8 +78,11 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o bin/ ./cmd/...
 
 # What is published of the tagged commit, for amd64 and arm64, in dist/: packages for Debian, the
-# programs' digests for a bundle, what they are made of, and checksums that KEY signs.
+# programs' digests for a bundle, what they are made of, the chart, and checksums that KEY signs.
+# The Go of releases makes it, which is fetched if this machine has another one.
 # make release VERSION=v1.4.0 KEY=~/.ssh/penname-release
+release: export GOTOOLCHAIN := go1.26.8
+release: export GOWORK := off
 release:
 	$(GO) build -C .ci/release -o ../../bin/release .
-	bin/release $(if $(KEY),-key '$(KEY)') $(VERSION)
+	bin/release $(if $(KEY),-key "$(KEY:~/%=$(HOME)/%)") $(VERSION)

@@ -118,7 +118,7 @@ func (r *release) service(f *folder, info *nfpm.Info, scripts string) {
 	f.copy("usr/lib/tmpfiles.d/penname-escrowd.conf", 0o644, "deploy/debian/tmpfiles.conf")
 	examples := "usr/share/doc/penname-escrowd/examples/"
 	for _, name := range []string{"escrowd.toml", "haproxy/haproxy.cfg", "nginx/nginx.conf", "logrotate/vault-audit", "prometheus/alerts.yml", "grafana/duties.json", "grafana/state.json", "vault-policies/penname-snapshot.hcl",
-		"cluster/etcd.yml", "cluster/haproxy.cfg", "cluster/patroni.yml", "cluster/pgbouncer.ini", "cluster/vault.hcl"} {
+		"cluster/etcd.yml", "cluster/haproxy.cfg", "cluster/patroni.yml", "cluster/pgbouncer.ini", "cluster/vault.hcl", "container/compose.yaml"} {
 		f.copy(examples+name, 0o644, "deploy/"+name)
 	}
 	handbook, err := os.ReadFile("deploy/README.md")

@@ -1,5 +1,5 @@
 // Release makes what is published of a version: packages for Debian, the digests of the
-// programs in them, what they are made of (CycloneDX), and a signed list of checksums.
+// programs in them, what they are made of (CycloneDX), the chart, and a signed list of checksums.
 //
 //	release [-key FILE] [-arch amd64,arm64] [-out FOLDER] [-trial] VERSION
 //
@@ -18,9 +18,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
@@ -41,6 +43,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// toolchain is the Go of a release, of this tool as of the programs: what packs is Go's too.
+const toolchain = "go1.26.8"
 
 // namespace is what a signature of ours is for: ssh-keygen(1), -n.
 const namespace = "penname-release"
@@ -67,6 +72,7 @@ func (r *release) make(ctx context.Context) (err error) {
 	if err := r.ready(ctx); err != nil {
 		return err
 	}
+	syscall.Umask(0o022) // whatever the builder's is
 	if err := os.Mkdir(r.out, 0o755); err != nil {
 		return fmt.Errorf("%w: move it away, a release is made from nothing", err)
 	}
@@ -98,6 +104,9 @@ func (r *release) make(ctx context.Context) (err error) {
 	if err := r.packages(ctx, work); err != nil {
 		return err
 	}
+	if err := r.chart(); err != nil {
+		return err
+	}
 	if err := os.WriteFile(filepath.Join(r.out, "programs.toml"), []byte(r.programs()), 0o644); err != nil {
 		return err
 	}
@@ -113,6 +122,12 @@ func (r *release) ready(ctx context.Context) error {
 	}
 	if r.trial {
 		return nil
+	}
+	if goes := runtime.Version(); goes != toolchain {
+		return fmt.Errorf("this tool was built by %s, and a release is made by %s: make release fetches it", goes, toolchain)
+	}
+	if err := os.Setenv("GOTOOLCHAIN", toolchain); err != nil { // for all that is called
+		return err
 	}
 	tags, err := said(ctx, "git", "tag", "--points-at", "HEAD")
 	if err != nil {
@@ -142,7 +157,7 @@ func said(ctx context.Context, name string, args ...string) (string, error) {
 func (r *release) build(ctx context.Context, arch string) error {
 	folder := filepath.Join(r.bin, arch)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", fmt.Sprintf("-buildvcs=%v", !r.trial), "-ldflags=-s", "-o", folder+"/", "./cmd/escrow", "./cmd/escrowd")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, out)
 	}

@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -112,35 +114,47 @@ func contents(t *testing.T, dir string) map[string][]byte {
 	return all
 }
 
-// TestRelease makes the same release twice, in two folders, and looks at what is in it.
+// TestRelease makes the same release twice, in two folders and by two builders, and looks at
+// what is in it, and at the packages of the other processor.
 //
-// PENNAME_REPRODUCE=1 has the second compile everything anew, and `make build` beside it.
+// CI=true has the second compile everything anew, and `make build` and the lines of the
+// Dockerfile beside it.
 func TestRelease(t *testing.T) {
 	need(t, "git", "go", "lintian", "dpkg-deb", "ssh-keygen", "sha256sum")
 	tool := filepath.Join(t.TempDir(), "release")
-	run(t, "", "go", "build", "-o", tool, ".")
+	if out, err := try(t, "", []string{"GOTOOLCHAIN=" + toolchain}, "go", "build", "-o", tool, "."); err != nil && os.Getenv("CI") != "true" {
+		t.Skip(toolchain, " is not here: ", out)
+	} else if err != nil {
+		t.Fatal(err, out)
+	}
 	key := filepath.Join(t.TempDir(), "key")
 	run(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "release@penname.example", "-f", key)
 	one, two := tagged(t, "here"), tagged(t, "and/there")
 
 	run(t, one, tool, "-arch", runtime.GOARCH, "-key", key, "v1.4.0")
 	var fresh []string
-	if os.Getenv("PENNAME_REPRODUCE") != "" {
+	if os.Getenv("CI") == "true" {
 		fresh = []string{"GOCACHE=" + t.TempDir()}
 	}
-	if out, err := try(t, two, fresh, tool, "-arch", runtime.GOARCH, "-key", key, "v1.4.0"); err != nil {
+	workspace := filepath.Join(t.TempDir(), "go.work")
+	if err := os.WriteFile(workspace, []byte("go 1.26.0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := append(fresh, "GOWORK="+workspace, "GOFIPS140=latest", "GOAMD64=v3", "TZ=Asia/Tokyo", "LC_ALL=C", "SOURCE_DATE_EPOCH=1")
+	if out, err := try(t, two, other, "sh", "-c", `umask 077; exec "$0" "$@"`, tool, "-arch", runtime.GOARCH, "-key", key, "v1.4.0"); err != nil {
 		t.Fatal(err, out)
 	}
 	first, second := digests(t, filepath.Join(one, "dist")), digests(t, filepath.Join(two, "dist"))
-	if len(first) != 7 {
+	if len(first) != 8 {
 		t.Errorf("%d files: %v", len(first), first)
 	}
 	for name, digest := range first {
 		if second[name] != digest {
-			t.Errorf("%s is another one in another folder", name)
+			t.Errorf("%s is another one in another folder, by another builder", name)
 		}
 	}
 	if fresh != nil {
+		t.Run("image", func(t *testing.T) { inImage(t, two, fresh, programs(t, one)) })
 		if out, err := try(t, two, append(fresh, "GOFLAGS=-mod=readonly"), "make", "build"); err != nil {
 			t.Fatal(err, out)
 		}
@@ -152,13 +166,8 @@ func TestRelease(t *testing.T) {
 	}
 
 	t.Run("signed", func(t *testing.T) { signed(t, filepath.Join(one, "dist"), key) })
-	t.Run("lintian", func(t *testing.T) {
-		debs, err := filepath.Glob(filepath.Join(one, "dist/*.deb"))
-		if err != nil || len(debs) != 2 {
-			t.Fatal(debs, err)
-		}
-		t.Log(run(t, "", "lintian", append([]string{"--fail-on", "error,warning"}, debs...)...))
-	})
+	t.Run("both processors", func(t *testing.T) { both(t, tool, one) })
+	t.Run("chart", func(t *testing.T) { inChart(t, one) })
 	for _, p := range programs(t, one) {
 		t.Run(p.Name, func(t *testing.T) { inPackage(t, one, p) })
 	}
@@ -190,6 +199,110 @@ func signed(t *testing.T, dist, key string) {
 	}
 	if verify(append(list, '\n')) == nil {
 		t.Error("a changed list is signed")
+	}
+}
+
+// both: what Debian's own tools say of the packages of both processors. Those of the other one
+// are run by nobody here.
+func both(t *testing.T, tool, dir string) {
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	run(t, dir, tool, "-out", "dist/other", "-arch", other, "v1.4.0")
+	var debs []string
+	for _, arch := range []string{runtime.GOARCH, "other/" + other} {
+		folder, arch := filepath.Split(arch)
+		for _, name := range []string{"penname-escrowd", "penname-tools"} {
+			deb := filepath.Join(dir, "dist", folder, name+"_1.4.0-1_"+arch+".deb")
+			debs = append(debs, deb)
+			about := run(t, "", "dpkg-deb", "-I", deb)
+			for _, line := range []string{"Package: " + name, "Version: 1.4.0-1", "Architecture: " + arch} {
+				if !strings.Contains(about, "\n "+line+"\n") {
+					t.Errorf("%s without %q: %s", deb, line, about)
+				}
+			}
+			root := t.TempDir()
+			run(t, "", "dpkg-deb", "-x", deb, root)
+			info, err := buildinfo.ReadFile(filepath.Join(root, "usr/bin", map[string]string{"penname-escrowd": "escrowd", "penname-tools": "escrow"}[name]))
+			if err != nil || info.GoVersion != toolchain || !slices.Contains(info.Settings, debug.BuildSetting{Key: "GOARCH", Value: arch}) {
+				t.Errorf("%s: %v, %v", deb, info, err)
+			}
+		}
+	}
+	t.Log(run(t, "", "lintian", append([]string{"--fail-on", "error,warning"}, debs...)...))
+}
+
+// inImage: the lines of the Dockerfile's first stage make the program of the release, and
+// refuse another one.
+func inImage(t *testing.T, dir string, env []string, released []policy.Program) {
+	b, err := os.ReadFile(filepath.Join(dir, "deploy/container/Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := regexp.MustCompile(`(?m)^ENV (CGO_ENABLED=.*)$`).FindSubmatch(b)
+	root, lines := t.TempDir(), regexp.MustCompile(`(?m)^RUN (.*)$`).FindAllSubmatch(b, -1)
+	if len(set) != 2 || len(lines) != 3 {
+		t.Fatal(string(b))
+	}
+	digest := released[slices.IndexFunc(released, func(p policy.Program) bool { return p.Name == "escrowd" })].Digest
+	env = append(append(env, strings.Fields(string(set[1]))...), "ESCROWD="+digest)
+	for _, line := range lines {
+		if out, err := try(t, dir, env, "sh", "-ec", strings.ReplaceAll(string(line[1]), "/out/", root+"/")); err != nil {
+			t.Fatal(string(line[1]), err, out)
+		}
+	}
+	check := strings.ReplaceAll(string(lines[1][1]), "/out/", root+"/")
+	if out, err := try(t, dir, []string{"ESCROWD=" + strings.Repeat("0", 64)}, "sh", "-ec", check); err == nil {
+		t.Error("another program goes into the image: ", out)
+	}
+}
+
+// inChart: what is packed is the chart of this tree, but for its version.
+func inChart(t *testing.T, dir string) {
+	root := t.TempDir()
+	run(t, root, "tar", "-xzf", filepath.Join(dir, "dist/penname-1.4.0.tgz"))
+	have, want := contents(t, filepath.Join(root, "penname")), contents(t, filepath.Join(dir, "deploy/helm/penname"))
+	if len(want) < 5 {
+		t.Fatal(len(want))
+	}
+	about := string(have["Chart.yaml"])
+	for _, line := range []string{"name: penname", "version: 1.4.0", "appVersion: v1.4.0"} {
+		if !strings.Contains("\n"+about, "\n"+line+"\n") {
+			t.Errorf("without %q: %s", line, about)
+		}
+	}
+	have["Chart.yaml"] = []byte(strings.Replace(about, "version: 1.4.0\nappVersion: v1.4.0\n", "version: 0.1.0\n", 1))
+	if !maps.EqualFunc(have, want, bytes.Equal) {
+		t.Errorf("%q, not %q", have, want)
+	}
+}
+
+// TestToolchain: whoever makes it anew is told which Go it takes, each time the same.
+func TestToolchain(t *testing.T) {
+	for name, pattern := range map[string]string{
+		"Makefile": `GOTOOLCHAIN := go([0-9.]+)`, "deploy/container/Dockerfile": `golang:([0-9.]+)-`, "deploy/README.md": `(?:golang:|GOTOOLCHAIN=go)([0-9.]+)`,
+	} {
+		b, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := regexp.MustCompile(pattern).FindAllSubmatch(b, -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no Go", name)
+		}
+		for _, version := range named {
+			if "go"+string(version[1]) != toolchain {
+				t.Errorf("%s: %s", name, version[0])
+			}
+		}
+	}
+}
+
+// TestKeyAtHome: a shell that leaves KEY=~/… as it is, as most do, finds the key all the same.
+func TestKeyAtHome(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "of the builder")
+	for key, want := range map[string]string{"~/.ssh/key": `-key "` + home + `/.ssh/key"`, "/keys/a~b/c": `-key "/keys/a~b/c"`} {
+		if out, err := try(t, "../..", []string{"HOME=" + home}, "make", "-n", "release", "VERSION=v1.4.0", "KEY="+key); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v, without %q: %s", err, want, out)
+		}
 	}
 }
 
@@ -251,6 +364,14 @@ func inPackage(t *testing.T, dir string, p policy.Program) {
 		t.Errorf("the changelog begins with %.60q", changes)
 	}
 	run(t, root, "bash", "-n", "usr/share/bash-completion/completions/"+p.Name)
+	for name, line := range map[string]string{
+		"usr/share/bash-completion/completions/" + p.Name: "complete -o default -F __start_" + p.Name + " " + p.Name,
+		"usr/share/zsh/vendor-completions/_" + p.Name:     "#compdef " + p.Name, "usr/share/fish/vendor_completions.d/" + p.Name + ".fish": "complete -c " + p.Name + " -e",
+	} {
+		if b := all[name]; !regexp.MustCompile(`(?m)^\s*`+regexp.QuoteMeta(line)+`$`).Match(b) || strings.HasPrefix(line, "#compdef") && !bytes.HasPrefix(b, []byte(line)) {
+			t.Errorf("%s has no %q: %.300s", name, line, b)
+		}
+	}
 	canaries(t, dir, all)
 	info, err := os.Stat(deb)
 	if err != nil {

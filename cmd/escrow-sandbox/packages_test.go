@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -357,10 +358,14 @@ func TestPackages(t *testing.T) {
 
 	t.Run("confined", i.confined)
 	t.Run("supervised", i.supervised)
+	t.Run("snapshot", i.snapshot)
+	t.Run("witness", i.witness)
 	t.Run("content of the image", i.image)
 	t.Run("half-written configuration", func(t *testing.T) { i.halfWritten(t, service) })
 	t.Run("unknown schema", func(t *testing.T) { i.unknownSchema(t, service) })
 	t.Run("removed user", func(t *testing.T) { i.removedUser(t, service) })
+	t.Run("half unpacked", func(t *testing.T) { i.halfUnpacked(t, service) })
+	t.Run("silent", func(t *testing.T) { i.silent(t, service) })
 	t.Run("upgrade and downgrade", func(t *testing.T) { i.upgrade(t, service) })
 	t.Run("removed and an older one", func(t *testing.T) { i.removed(t, service) })
 	t.Run("removed and purged", i.purged)
@@ -402,7 +407,7 @@ func (i *installed) confined(t *testing.T) {
 			}
 		}
 	}
-	for unit, most := range map[string]string{"penname-issuing@1": "20", "penname-disclosing@1": "20", "penname-keeping@1": "20"} {
+	for unit, most := range map[string]string{"penname-issuing@1": "20", "penname-disclosing@1": "20", "penname-keeping@1": "20", "penname-snapshot": "20"} {
 		if out, err := d.try("systemd-analyze security --threshold=" + most + " " + unit); err != nil {
 			t.Error(err, out)
 		}
@@ -420,6 +425,93 @@ func (i *installed) supervised(t *testing.T) {
 	if after := d.run("systemctl show -P MainPID penname-issuing@1"); after == before || after == "0\n" {
 		t.Errorf("process %s, then %s", before, after)
 	}
+}
+
+// snapshot: the package's unit takes one of Vault, told where Vault is as `systemctl edit` tells
+// it, with a token that may do no more.
+func (i *installed) snapshot(t *testing.T) {
+	d, of := i.with(t), "/etc/penname/keeping/"
+	i.vault(t, "sys/policies/acl/penname-snapshot", map[string]any{"policy": d.run("cat /usr/share/doc/penname-escrowd/examples/vault-policies/penname-snapshot.hcl")})
+	var token struct {
+		Auth struct {
+			Token string `json:"client_token"`
+		}
+	}
+	if err := json.Unmarshal(i.vault(t, "auth/token/create-orphan", map[string]any{"policies": []string{"penname-snapshot"}, "no_default_policy": true, "period": "720h"}), &token); err != nil {
+		t.Fatal(err)
+	}
+	d.put(of+"snapshot.token", []byte(token.Auth.Token), "penname-keeping")
+	d.run("cp -p " + of + "*penname_keeping.dsn " + of + "database.dsn")
+	line := strings.TrimSpace(d.run("grep ^ExecStart= /lib/systemd/system/penname-snapshot.service"))
+	told := strings.NewReplacer("https://vault.penname.example:8200", i.setup.setting("address"), "/etc/penname/ca.pem", of+"vault.pem").Replace(line)
+	ca, err := os.ReadFile(i.setup.setting("ca_file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.put(of+"vault.pem", ca, "penname-keeping")
+	edited := "/etc/systemd/system/penname-snapshot.service.d/override.conf"
+	d.put(edited, []byte("[Service]\nExecStart=\n"+told+"\n"), "root")
+	d.run("systemctl daemon-reload; systemctl enable --now penname-snapshot.timer")
+	if out, err := d.try("systemctl start penname-snapshot"); err != nil {
+		t.Error(err, out, d.run("journalctl --no-pager -u penname-snapshot | tail -n 20"))
+	}
+	if taken := d.run("stat -c '%U %a' /var/lib/penname/keeping/vault-*.snap"); !regexp.MustCompile("^(penname-keeping 600\n)+$").MatchString(taken) {
+		t.Error("taken: ", taken)
+	}
+	d.run("rm -r " + filepath.Dir(edited) + "; systemctl daemon-reload")
+}
+
+// vault is what Vault's administrator tells it.
+func (i *installed) vault(t *testing.T, path string, said map[string]any) []byte {
+	t.Helper()
+	body, err := json.Marshal(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := vaultCall(t.Context(), i.setup.world.Vault, http.MethodPost, path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// witness: the package's unit runs a custodian's witness under the custodian's own systemd,
+// which is started here without PAM.
+func (i *installed) witness(t *testing.T) {
+	d := i.with(t)
+	d.run(`useradd --create-home alba
+		mkdir -p /etc/systemd/system/user@.service.d
+		printf '[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\n' > /etc/systemd/system/user@.service.d/alone.conf
+		systemctl daemon-reload
+		systemctl start user@$(id -u alba)`)
+	as := func(script string) string {
+		t.Helper()
+		return d.run("exec setpriv --reuid=alba --regid=alba --init-groups env -C /home/alba/penname HOME=/home/alba XDG_RUNTIME_DIR=/run/user/$(id -u alba) sh -ec '" + script + "'")
+	}
+	certificate, key := i.setup.certificate("alba.example", time.Now().AddDate(1, 0, 0))
+	for name, text := range map[string]string{"witness.crt": certificate, "witness.key": key, "passphrase": "correct horse battery staple of alba"} {
+		d.put("/home/alba/penname/"+name, []byte(text), "alba")
+	}
+	d.run("chown alba: /home/alba/penname")
+	as(`escrowd log keygen log.key --origin penname.example/log > log.vkey
+		escrow custodian init --id alba --name Alba --organisation Bar --server https://penname.example --passphrase-file passphrase > alba.json
+		escrow custodian witness init --name alba.example --log-origin penname.example/log --log-vkey "$(cat log.vkey)" --passphrase-file passphrase > alba.vkey
+		systemctl --user start escrow-witness`)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(certificate))
+	answers := false
+	for range 100 {
+		c, err := tls.Dial("tcp", "127.0.0.1:8470", &tls.Config{RootCAs: roots, ServerName: "alba.example"})
+		if answers = err == nil; answers {
+			c.Close()
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if state := as("systemctl --user show -P NRestarts,ActiveState escrow-witness"); !answers || state != "0\nactive\n" {
+		t.Error(answers, state, d.run("journalctl --no-pager | tail -n 20"))
+	}
+	d.run("systemctl stop user@$(id -u alba); userdel --remove alba; rm -r /etc/systemd/system/user@.service.d; systemctl daemon-reload")
 }
 
 // image: a side serves where nothing else is but what deploy/container/Dockerfile puts into
@@ -486,18 +578,70 @@ func (i *installed) unknownSchema(t *testing.T, service string) {
 // they are told is enough.
 func (i *installed) removedUser(t *testing.T, service string) {
 	d, install := i.with(t), i.next(t, service, "1.5.0-1", i.schema)
-	d.run("systemctl stop penname-keeping@1 && userdel penname-keeping")
-	d.refused(install, "the user penname-keeping is gone", "useradd --system --uid", "Nothing was changed")
-	out, _ := d.try(install) //nolint:errcheck // it is refused
-	remedy := regexp.MustCompile(`(?m)^penname-escrowd:   (.*)$`).FindAllStringSubmatch(out, -1)
-	if len(remedy) != 2 {
-		t.Fatal(out)
+	number := strings.TrimSpace(d.run("id -u penname-keeping"))
+	for _, row := range []struct {
+		what, says, after string
+		lines             int
+	}{
+		{"userdel penname-keeping", "the user penname-keeping is gone, and /etc/penname/keeping still belongs to its number, " + number, number, 2},
+		{"userdel penname-keeping; useradd --uid " + number + " mallory", "the user penname-keeping is gone, and its number, " + number + ", was given to mallory", "", 3},
+		{"userdel mallory; chown -R --from=penname-keeping " + number + " /etc/penname /var/lib/penname", "/etc/penname/keeping belongs to UNKNOWN, number " + number + ", and not to penname-keeping", "", 1},
+		{"useradd --uid " + number + " mallory; chown -R --from=penname-keeping mallory /var/lib/penname", "/var/lib/penname/keeping belongs to mallory, number " + number + ", and not to penname-keeping", "", 1},
+	} {
+		d.run("systemctl stop penname-keeping@1; " + row.what)
+		d.refused(install, row.says, "Nothing was changed")
+		out, _ := d.try(install) //nolint:errcheck // it is refused
+		remedy := regexp.MustCompile(`(?m)^penname-escrowd:   (.*)$`).FindAllStringSubmatch(out, -1)
+		if len(remedy) != row.lines {
+			t.Fatal(out)
+		}
+		for _, line := range remedy {
+			d.run(line[1])
+		}
+		if now := strings.TrimSpace(d.run("id -u penname-keeping")); (now == number) != (row.after == number) {
+			t.Errorf("%s: it has the number %s", row.what, now)
+		}
+		d.run("systemctl start penname-keeping@1")
+		i.ready("keeping")
 	}
-	for _, line := range remedy {
-		d.run(line[1])
+	d.run("userdel mallory")
+}
+
+// halfUnpacked: an upgrade that fails half-way leaves what was here as it was: dpkg takes its
+// steps back, and the scripts of the version that stays let it.
+func (i *installed) halfUnpacked(t *testing.T, service string) {
+	d, install := i.with(t), i.next(t, service, "1.6.0-1", i.schema)
+	d.run(`cp -p /var/lib/dpkg/info/penname-escrowd.postrm /root/
+		dpkg-deb -R /root/1.6.0-1.deb /root/new
+		sed -i '2i case $1 in upgrade | failed-upgrade) exit 1 ;; esac' /root/new/DEBIAN/postrm /var/lib/dpkg/info/penname-escrowd.postrm
+		dpkg-deb -Znone -b /root/new /root/1.6.0-1.deb`)
+	d.refused(install, "post-removal script subprocess returned error exit status 1")
+	d.run("cp -p /root/penname-escrowd.postrm /var/lib/dpkg/info/")
+	if audit := d.run("dpkg --audit"); audit != "" {
+		t.Error(audit)
 	}
-	d.run("systemctl start penname-keeping@1")
-	i.ready("keeping")
+}
+
+// silent: systemd that does not answer, and a database that says nothing, leave no package half
+// installed, and nobody waiting.
+func (i *installed) silent(t *testing.T, service string) {
+	d := i.with(t)
+	d.run("mv /usr/bin/systemctl /usr/bin/systemctl.here; printf '#!/bin/sh\\nexit 1\\n' > /usr/bin/systemctl; chmod 755 /usr/bin/systemctl")
+	d.run("dpkg -i /root/service.deb; mv /usr/bin/systemctl.here /usr/bin/systemctl")
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dsn := strings.TrimSpace(d.run("ls /etc/penname/issuing/*penname_issuing.dsn"))
+	whole, err := os.ReadFile(filepath.Join(i.root, dsn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.put(dsn, regexp.MustCompile(`@[^/]+/`).ReplaceAll(whole, []byte("@"+l.Addr().String()+"/")), "penname-issuing")
+	d.refused("timeout 60 "+i.next(t, service, "1.5.0-1", i.schema), "/etc/penname/issuing-1.toml: escrowd: database.", "Nothing was changed")
+	d.put(dsn, whole, "penname-issuing")
 }
 
 // upgrade: one that may be, restarts nothing by itself; one version back is refused until

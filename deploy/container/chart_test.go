@@ -1,7 +1,12 @@
 package container
 
 import (
+	"errors"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -143,7 +148,7 @@ func TestChart(t *testing.T) {
 func confined(t *testing.T, p corev1.PodSpec) {
 	t.Helper()
 	s := p.SecurityContext
-	if *p.AutomountServiceAccountToken || !*s.RunAsNonRoot || *s.RunAsUser == 0 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || p.HostNetwork || p.HostPID {
+	if *s.FSGroupChangePolicy != corev1.FSGroupChangeOnRootMismatch || *p.AutomountServiceAccountToken || !*s.RunAsNonRoot || *s.RunAsUser == 0 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || p.HostNetwork || p.HostPID {
 		t.Errorf("%+v", p)
 	}
 	mounted := map[string]bool{}
@@ -152,6 +157,9 @@ func confined(t *testing.T, p corev1.PodSpec) {
 		if *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) || !strings.Contains(c.Image, "@sha256:") {
 			t.Errorf("%s: %+v", c.Name, s)
 		}
+		if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() {
+			t.Errorf("%s takes what there is: %+v", c.Name, c.Resources)
+		}
 		for _, m := range c.VolumeMounts {
 			mounted[m.Name] = true
 		}
@@ -159,6 +167,86 @@ func confined(t *testing.T, p corev1.PodSpec) {
 	for _, v := range p.Volumes {
 		if !mounted[v.Name] || v.HostPath != nil {
 			t.Errorf("volume %s", v.Name)
+		}
+	}
+}
+
+// TestSecretIDsOfAReplica runs the line that copies them, as often as a pod is made again. What
+// a side reads is its user's alone, whatever a mount did to it; what it renewed stays, and what
+// is given anew is taken, once.
+func TestSecretIDsOfAReplica(t *testing.T) {
+	all, err := render(values("issue"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := decode[appsv1.StatefulSet](t, all["StatefulSet penname-issuing"]).Spec.Template.Spec.InitContainers[0]
+	root := t.TempDir()
+	for _, dir := range []string{"files", "secret-ids", "etc/penname", "var/lib/penname"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := regexp.MustCompile(`/(files|secret-ids|etc/penname|var/lib/penname)/`).ReplaceAllString(line.Args[0], root+"/$1/")
+	own := filepath.Join(root, "var/lib/penname/secret-id")
+	put := func(name, text string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(name, []byte(text), 0o640), os.Chmod(name, 0o660)); err != nil { // as kubelet
+			t.Fatal(err)
+		}
+	}
+	start := func(what, want string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), line.Command[0], append(line.Command[1:], script)...)
+		cmd.Env = append(os.Environ(), "HOSTNAME=penname-issuing-1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatal(what, err, string(out))
+		}
+		for name, text := range map[string]string{own: want, filepath.Join(root, "var/lib/penname/renewer.secret-id"): "renewer's", filepath.Join(root, "etc/penname/tls.key"): "key"} {
+			b, err := os.ReadFile(name)
+			if err != nil || string(b) != text {
+				t.Errorf("%s: %s has %q, %v", what, name, b, err)
+			}
+			if info, err := os.Stat(name); err != nil || info.Mode() != 0o600 {
+				t.Errorf("%s: %v, %v", what, info.Mode(), err)
+			}
+		}
+	}
+	given := filepath.Join(root, "secret-ids/1.secret-id")
+	put(filepath.Join(root, "files/tls.key"), "key")
+	put(filepath.Join(root, "secret-ids/1.renewer.secret-id"), "renewer's")
+	put(filepath.Join(root, "secret-ids/0.secret-id"), "another replica's")
+	put(given, "first")
+	start("first", "first")
+	put(own, "renewed")
+	start("made again", "renewed")
+	put(given, "second")
+	start("given anew", "second")
+	put(own, "renewed again")
+	start("made again", "renewed again")
+	if err := os.Remove(own + ".given"); err != nil {
+		t.Fatal(err)
+	}
+	start("of a chart that did not write down what was given", "renewed again")
+	if err := os.Remove(given); err != nil {
+		t.Fatal(err)
+	}
+	start("nothing is given any more", "renewed again")
+}
+
+// TestHelmWaits: the lines of the handbook have Helm wait for longer than a migration waits for
+// a lock.
+func TestHelmWaits(t *testing.T) {
+	handbook, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`(?m)^    helm (?:install|upgrade) .*$`).FindAllString(string(handbook), -1)
+	if len(lines) == 0 {
+		t.Fatal("the handbook installs nothing")
+	}
+	for _, line := range lines {
+		if !strings.Contains(line, " --timeout 15m") {
+			t.Error(line)
 		}
 	}
 }

@@ -3,13 +3,17 @@ package service
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/penname/penname/escrow/postgres"
 )
 
 // MayRun returns nil if a program that was made for a schema may work with the databases of a
-// configuration, else why not: [postgres.MayRun]. It asks nothing else.
+// configuration, else why not: [postgres.MayRun]. It asks nothing else, and for ten seconds at
+// most: packages wait for it, and nothing else is installed meanwhile.
 func MayRun(ctx context.Context, file string, schema int64) error {
+	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
 	c, err := ReadConfig(file)
 	if err != nil {
 		return err

@@ -33,6 +33,8 @@ securityContext:
   runAsUser: 10001
   runAsGroup: 10001
   fsGroup: 10001
+  # Else each mount gives the group a right to every file, and a side reads no secret that others may.
+  fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
 {{- with .Values.imagePullSecrets }}
