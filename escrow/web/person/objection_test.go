@@ -77,7 +77,9 @@ func TestAnObjectionIsStoredOrGivenBack(t *testing.T) {
 	}
 	o.lost = refusal.New(refusal.Unavailable, web.OutcomeUnknown, "")
 	b.shows("POST", at, form("two"), http.StatusServiceUnavailable, "What you wrote may not be stored", "whether it shows there before you send it again", "readonly>two</textarea>", "!twice does no harm", "!Try again")
-	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "One objection is left")
+	told := notice{Notice: o.notice}
+	told.Pseudonym = token.Pseudonym(name)
+	b.shows("GET", s.origin+told.Page(), nil, http.StatusOK, "One objection is left")
 	b.shows("POST", at, form("three"), http.StatusOK, "three objections to this order")
 	b.shows("POST", at, form("four"), http.StatusConflict, "<title>What you wrote was NOT stored", "three objections to this order", "readonly>four</textarea>", "!does not understand")
 	b.shows("POST", s.origin+"/me/lawyer", form(""), http.StatusConflict, "No new code is good", "three objections")
