@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/policy"
 )
 
 // filedOrder signs and files an order about a post in evidence, after edit changed its draft, and
@@ -142,8 +144,29 @@ func TestDeskFollowsUp(t *testing.T) {
 	do(again, "redeliver", map[string]string{"key": key, "text": "The disk broke."}, "The disk broke.", "custodians decide again")
 
 	// The other order is taken back, and stays where it was signed.
-	do(taken, "withdraw", map[string]string{"text": "It was filed twice."}, "withdrawal", "withdrawn")
-	for _, name := range []string{"emergency-validation", "keep-extension", "keep-secrecy", "libel-ruling", "order-redelivery", "mistake-withdrawal"} {
+	hashOf := func(name string) string {
+		return fmt.Sprintf("%x", policy.Hash(strings.TrimSpace(same(t, filepath.Join(folder, name)))))
+	}
+	d.press("/case/"+taken+"/withdraw", "/case/"+taken+"/withdraw", map[string]string{"text": "It was filed twice.", "order": hashOf("order.jws")}, "desk.other_case")
+	do(taken, "withdraw", map[string]string{"text": "It was filed twice."}, "About: the only pen name, ", "withdrawn")
+
+	// A court above annuls an order that is not its own.
+	above := openDesk(t, w, "clerk", "--key", w.Path("appeal.jwk"), "--bundle", w.Path("bundle.json"), "--cases", folder, "--server", w.Origin)
+	above.enter()
+	above.press("/", "/unlock", nil, "My cases")
+	form := "/case/" + again + "/annul"
+	if _, body := above.get("/case/" + again); !strings.Contains(body, above.path(form)) {
+		t.Fatal(body)
+	}
+	if _, body := above.get(form); strings.Contains(body, hashOf("emergency-validation.jws")) || strings.Contains(body, hashOf("libel.jws")) {
+		t.Error("what this case cannot be of is offered: ", body)
+	}
+	shown := above.press(form+"?order="+hashOf("order.jws"), form, map[string]string{"text": "The post is no threat."}, "This annulment will be signed and filed. It is about the case "+again)
+	if !strings.Contains(shown, "of Thornley County Court") || !strings.Contains(shown, "About: the only pen name, ") {
+		t.Error(shown)
+	}
+	above.press(form+"/sign", form+"/sign", nil, "stopped by a higher court")
+	for _, name := range []string{"emergency-validation", "keep-extension", "keep-secrecy", "libel-ruling", "order-redelivery", "mistake-withdrawal", "order-annulment"} {
 		if info, err := os.Stat(filepath.Join(folder, name+".jws")); err != nil || info.Mode() != 0o600 {
 			t.Error(name, info, err)
 		}

@@ -636,17 +636,12 @@ func differsFrom(o order, signed *policy.Warrant) (string, error) {
 		if err := json.Unmarshal(text, &of[i]); err != nil {
 			return "", err
 		}
+		spare(of[i])
 	}
 	for _, filled := range []string{"id", "issued_at", "expiry", "bundle"} {
 		if of[0][filled] == nil {
 			delete(of[1], filled)
 		}
-	}
-	for _, w := range of { // a list of nothing is none
-		maps.DeleteFunc(w, func(_ string, value any) bool {
-			list, ok := value.([]any)
-			return ok && len(list) == 0
-		})
 	}
 	members := maps.Clone(of[0])
 	maps.Copy(members, of[1])
@@ -665,6 +660,24 @@ func differsFrom(o order, signed *policy.Warrant) (string, error) {
 		return "", nil
 	}
 	return document.Visible("\nWhat was signed is not what the draft says. Read it, and put it away if it is not meant:" + out.String()), nil
+}
+
+// spare takes the empty lists out of a JSON object, and of all within it: they say what none says.
+func spare(of map[string]any) {
+	maps.DeleteFunc(of, func(_ string, member any) bool {
+		switch m := member.(type) {
+		case map[string]any:
+			spare(m)
+		case []any:
+			for _, one := range m {
+				if within, ok := one.(map[string]any); ok {
+					spare(within)
+				}
+			}
+			return len(m) == 0
+		}
+		return false
+	})
 }
 
 // putBack puts aside what somebody else signed, while it is not filed: it is not this order.
