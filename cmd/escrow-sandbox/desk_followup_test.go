@@ -144,28 +144,10 @@ func TestDeskFollowsUp(t *testing.T) {
 	do(again, "redeliver", map[string]string{"key": key, "text": "The disk broke."}, "The disk broke.", "custodians decide again")
 
 	// The other order is taken back, and stays where it was signed.
-	hashOf := func(name string) string {
-		return fmt.Sprintf("%x", policy.Hash(strings.TrimSpace(same(t, filepath.Join(folder, name)))))
-	}
-	d.press("/case/"+taken+"/withdraw", "/case/"+taken+"/withdraw", map[string]string{"text": "It was filed twice.", "order": hashOf("order.jws")}, "desk.other_case")
+	d.press("/case/"+taken+"/withdraw", "/case/"+taken+"/withdraw", map[string]string{"text": "It was filed twice.", "order": hashIn(t, folder, "order.jws")}, "desk.other_case")
 	do(taken, "withdraw", map[string]string{"text": "It was filed twice."}, "About: the only pen name, ", "withdrawn")
 
-	// A court above annuls an order that is not its own.
-	above := openDesk(t, w, "clerk", "--key", w.Path("appeal.jwk"), "--bundle", w.Path("bundle.json"), "--cases", folder, "--server", w.Origin)
-	above.enter()
-	above.press("/", "/unlock", nil, "My cases")
-	form := "/case/" + again + "/annul"
-	if _, body := above.get("/case/" + again); !strings.Contains(body, above.path(form)) {
-		t.Fatal(body)
-	}
-	if _, body := above.get(form); strings.Contains(body, hashOf("emergency-validation.jws")) || strings.Contains(body, hashOf("libel.jws")) {
-		t.Error("what this case cannot be of is offered: ", body)
-	}
-	shown := above.press(form+"?order="+hashOf("order.jws"), form, map[string]string{"text": "The post is no threat."}, "This annulment will be signed and filed. It is about the case "+again)
-	if !strings.Contains(shown, "of Thornley County Court") || !strings.Contains(shown, "About: the only pen name, ") {
-		t.Error(shown)
-	}
-	above.press(form+"/sign", form+"/sign", nil, "stopped by a higher court")
+	annuls(t, w, folder, again)
 	for _, name := range []string{"emergency-validation", "keep-extension", "keep-secrecy", "libel-ruling", "order-redelivery", "mistake-withdrawal", "order-annulment"} {
 		if info, err := os.Stat(filepath.Join(folder, name+".jws")); err != nil || info.Mode() != 0o600 {
 			t.Error(name, info, err)
@@ -174,6 +156,33 @@ func TestDeskFollowsUp(t *testing.T) {
 	if said, code := w.Escrow(t.Context(), "log", "audit", "--bundle", w.Path("bundle.json"), "--server", w.Origin); code != 0 {
 		t.Error(said)
 	}
+}
+
+// hashIn is the hash of a signed file in a folder, as the registrar has it.
+func hashIn(t *testing.T, folder, name string) string {
+	t.Helper()
+	return fmt.Sprintf("%x", policy.Hash(strings.TrimSpace(same(t, filepath.Join(folder, name)))))
+}
+
+// annuls has a court annul the order of a court below at its own desk, from the folder with all
+// orders, of which it is offered those alone that the case can be of.
+func annuls(t *testing.T, w *world.World, folder, id string) {
+	t.Helper()
+	above := openDesk(t, w, "clerk", "--key", w.Path("appeal.jwk"), "--bundle", w.Path("bundle.json"), "--cases", folder, "--server", w.Origin)
+	above.enter()
+	above.press("/", "/unlock", nil, "My cases")
+	form := "/case/" + id + "/annul"
+	if _, body := above.get("/case/" + id); !strings.Contains(body, above.path(form)) {
+		t.Fatal(body)
+	}
+	if _, body := above.get(form); strings.Contains(body, hashIn(t, folder, "emergency-validation.jws")) || strings.Contains(body, hashIn(t, folder, "libel.jws")) {
+		t.Error("what this case cannot be of is offered: ", body)
+	}
+	shown := above.press(form+"?order="+hashIn(t, folder, "order.jws"), form, map[string]string{"text": "The post is no threat."}, "This annulment will be signed and filed. It is about the case "+id)
+	if !strings.Contains(shown, "of Thornley County Court") || !strings.Contains(shown, "About: the only pen name, ") {
+		t.Error(shown)
+	}
+	above.press(form+"/sign", form+"/sign", nil, "stopped by a higher court")
 }
 
 // objectedOrder is an order of which the person is told first, and to which they objected.
