@@ -57,12 +57,7 @@ func filedOrder(t *testing.T, w *world.World, st *world.Case, folder, name, key 
 func TestDeskFollowsUp(t *testing.T) {
 	w := startForTest(t)
 	t.Setenv("TMPDIR", t.TempDir())
-	folder, evidence := filepath.Join(t.TempDir(), "cases"), filepath.Join(t.TempDir(), "evidence")
-	for _, dir := range []string{folder, evidence} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
+	folder, evidence := t.TempDir(), t.TempDir()
 	st := evidenceOf(t, w, "Dexter Crallow", "I will come for you tonight.", "threat.jws")
 	for _, file := range []string{st.Evidence, filepath.Join(st.Exhibits(), onlyFile(t, st.Exhibits()))} {
 		content, err := os.ReadFile(file)
