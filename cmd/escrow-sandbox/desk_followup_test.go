@@ -170,7 +170,7 @@ func annuls(t *testing.T, w *world.World, folder, id string) {
 	if _, body := above.get("/case/" + id); !strings.Contains(body, above.path(form)) {
 		t.Fatal(body)
 	}
-	if _, body := above.get(form); strings.Contains(body, hashIn(t, folder, "emergency-validation.jws")) || strings.Contains(body, hashIn(t, folder, "libel.jws")) {
+	if _, body := above.get(form); strings.Contains(body, hashIn(t, folder, "emergency-validation.jws")) || !strings.Contains(body, hashIn(t, folder, "order.jws")) {
 		t.Error("what this case cannot be of is offered: ", body)
 	}
 	shown := above.press(form+"?order="+hashIn(t, folder, "order.jws"), form, map[string]string{"text": "The post is no threat."}, "This annulment will be signed and filed. It is about the case "+id)
