@@ -483,6 +483,9 @@ func (d *Desk) showFollowUp(w http.ResponseWriter, r *http.Request) {
 	if step == StepRule && c != nil {
 		data.Objector = c.objector(data.Order)
 	}
+	if data.Order != nil || !aboutOrder(step) {
+		p.Typing = path
+	}
 	p.Data = data
 	d.render(w, r, "followup", p)
 }

@@ -695,7 +695,7 @@ func TestOnThisPage(t *testing.T) {
 	b.list = func(string) (OwnCases, error) { return page, nil }
 	a := bureauAt(t, b, time.Hour)
 	for _, c := range []struct{ path, next, says, never string }{
-		{"/cases", "", "Nothing waits for you.", "on this page"}, {"/cases", "2", "None on this page waits for you.", "Nothing waits"}, {"/cases?from=2", "", "None on this page waits for you.", "Nothing waits"},
+		{"/cases", "", "Nothing waits for you.", "on this page"}, {"/cases", "2", "None of the cases on this page waits for you.", "Nothing waits"}, {"/cases?from=2", "", "None of the cases on this page waits for you.", "Nothing waits"},
 	} {
 		page.Next = c.next
 		_, body := a.do(http.MethodGet, c.path, nil)
