@@ -215,6 +215,18 @@ func TestOurRulesAreChecked(t *testing.T) {
 	}
 }
 
+// TestOpinionsAreSpared: a bundle says so only if it has the rule, and not in a comment or changed.
+func TestOpinionsAreSpared(t *testing.T) {
+	speech := DefaultRules()["10-speech.cedar"]
+	for text, want := range map[string]bool{
+		speech: true, strings.Replace(speech, "resource.speech ||", "", 1): false, strings.ReplaceAll(speech, "\n", "\n// "): false, strings.Replace(speech, "criticism-is-not-a-crime", "ours", 1): true,
+	} {
+		if b := (Bundle{Policies: map[string]string{"50-ours.cedar": text}}); b.SparesOpinions() != want {
+			t.Errorf("%v: %s", !want, text)
+		}
+	}
+}
+
 // A lawyer must be able to read every rule: each has a comment right above it.
 func TestEveryRuleHasAComment(t *testing.T) {
 	rules := 0

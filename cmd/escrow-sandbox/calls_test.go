@@ -122,7 +122,6 @@ func TestCallsOfAPerson(t *testing.T) {
 			return who.Shows(http.StatusOK, "My pen names")
 		}, map[string]int{
 			standing:                             1,
-			"read handles":                       1,
 			"read addresses":                     1,
 			"read notices_now+first_notices_now": 1,
 			"commit barrier":                     1, // a notice that is shown is held by a standby

@@ -197,6 +197,9 @@ func objectedOrder(t *testing.T, w *world.World, folder string) (id string) {
 	b := world.NewBrowser()
 	err := b.Enrol(t.Context(), w.Origin, who)
 	if err == nil {
+		err = b.Follow(t.Context(), "/me/notice")
+	}
+	if err == nil {
 		err = b.Press(t.Context(), "Check it, then send it", url.Values{"text": {"It is true: I have the analysis of the milk."}})
 	}
 	if err == nil {

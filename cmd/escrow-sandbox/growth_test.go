@@ -255,17 +255,20 @@ func (g *growth) quiet() {
 func (g *growth) person(i int) {
 	ctx, who := g.Context(), world.NewBrowser()
 	g.time("proof of identity", func() error { return proveAs(ctx, g.w, who, int64(i)) })
-	began := time.Now()
-	first := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { g.since("their page, first byte", began) }})
-	g.time("their page", func() error { return who.Open(first, g.w.Origin+"/me") })
-	g.must(who.Shows(http.StatusOK, "My pen names"))
+	g.page(who, "their page", "/me", "My pen names")
+	g.page(who, "their changes", "/me/changes", "What changed in my account")
+	g.page(who, "their data", "/me/data.json", "pen_names")
+	g.page(who, "their address", "/me/address", "My address for notices")
+	g.page(who, "their receipt", "/me/receipt", "What it is for")
+	g.page(who, "their passkeys", "/me/passkeys", "My passkeys")
 	g.must(who.Open(ctx, g.w.Town.Origin))
-	g.time("sign-in", func() error {
-		if err := who.Press(ctx, "Sign in with Penname", nil); err != nil {
-			return err
-		}
-		return who.Press(ctx, "Sign in to "+g.w.Town.Name, nil)
-	})
+	began := time.Now()
+	g.must(who.Press(ctx, "Sign in with Penname", nil))
+	there := time.Now()
+	g.page(who, "consent", who.Page.URL.Path, "Sign in to "+g.w.Town.Name)
+	began = began.Add(time.Since(there)) // a sign-in shows the page once
+	g.must(who.Press(ctx, "Sign in to "+g.w.Town.Name, nil))
+	g.since("sign-in", began)
 	if len(g.cases) == withOrders {
 		return
 	}
@@ -276,6 +279,15 @@ func (g *growth) person(i int) {
 	c.Evidence, err = g.w.SaveEvidence(fmt.Sprint("evidence-", i, ".jws"), c.Post)
 	g.must(err)
 	g.cases = append(g.cases, c)
+}
+
+// page is one that a person opens, and which says so.
+func (g *growth) page(who *world.Browser, name, path, says string) {
+	g.Helper()
+	began := time.Now()
+	first := httptrace.WithClientTrace(g.Context(), &httptrace.ClientTrace{GotFirstResponseByte: func() { g.since(name+", first byte", began) }})
+	g.time(name, func() error { return who.Open(first, g.w.Origin+path) })
+	g.must(who.Shows(http.StatusOK, says))
 }
 
 // order is a court's, and what becomes of it.

@@ -324,7 +324,7 @@ func (c *public) object(ctx context.Context, client int, st *world.Case) {
 	for range 40 {
 		pause(ctx, 3*time.Second)
 		b := c.browser()
-		if c.isGone(st.Author.Name, false) || b.Enrol(ctx, c.Origin, st.Author.Name) != nil || b.Open(ctx, c.Origin+"/me") != nil || !strings.Contains(b.Page.Body, "Check it, then send it") {
+		if c.isGone(st.Author.Name, false) || b.Enrol(ctx, c.Origin, st.Author.Name) != nil || b.Open(ctx, c.Origin+"/me") != nil || b.Follow(ctx, "/me/notice") != nil || !b.Offers("Check it, then send it") {
 			continue
 		}
 		op := c.history.Run(robustness.Operation{Client: client, Act: robustness.Object, Person: st.Author.Name, Case: st.ID}, func(op *robustness.Operation) {

@@ -48,7 +48,7 @@ import (
 //	person NAME answers BUTTON | led-to PATTERN                    presses it; where that led
 //	person NAME retires PEN-NAME | calls PEN-NAME ALIAS            on their own page
 //	platform ID report PEN-NAME banned|lifted | key FILE           to Penname; its evidence key
-//	person NAME objects-to WORDS | makes-code VARIABLE             at the first notice on their own page
+//	person NAME objects-to WORDS | makes-code VAR | reads-notice   at the first notice on their own page
 //	person NAME reference VARIABLE | objects                       an enrolment that is held
 //	person NAME asked PLATFORM | tells PLATFORM [CLAIM…]           goes to the page that asks; ticks claims there
 //	crowd N                                                        people who are over 18 enrol
@@ -302,10 +302,10 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 	case "deletes": // optionally by another button
 		return s.deletes(ts, b, append(args[2:], "Delete my identity")[0])
 	case "leaves": // PEN-NAME, by a button
-		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+		if err := b.Open(ctx, s.Origin+"/me/name?pen_name="+args[2]); err != nil {
 			return err
 		}
-		if err := b.Press(ctx, "Leave", url.Values{"pen_name": {args[2]}}); err != nil {
+		if err := b.Press(ctx, "Leave", nil); err != nil {
 			return err
 		}
 		return b.Press(ctx, args[3], nil)
@@ -335,7 +335,7 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return nil
 	case "opens":
 		return b.Open(ctx, args[2])
-	case "objects-to", "makes-code":
+	case "objects-to", "makes-code", "reads-notice":
 		return s.noticeWord(ctx, ts, b, args[1:])
 	case "sees":
 		return b.Shows(b.Page.Status, args[2])
@@ -386,7 +386,11 @@ var theCrowd = func() (people []sandbox.Person) {
 // personaWord is what people do with several pen names.
 // noticeWord is what a person does at the first notice on their page.
 func (s *scene) noticeWord(ctx context.Context, ts *testscript.TestScript, b *world.Browser, args []string) error {
-	if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+	err := b.Open(ctx, s.Origin+"/me")
+	if err == nil {
+		err = b.Follow(ctx, "/me/notice")
+	}
+	if err != nil || args[0] == "reads-notice" {
 		return err
 	}
 	if args[0] == "objects-to" {
@@ -437,13 +441,13 @@ func (s *scene) personaWord(ctx context.Context, b *world.Browser, name string, 
 		}
 		return b.Shows(200, "You are signed in as pen1")
 	}
-	if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+	if err := b.Open(ctx, s.Origin+"/me/name?pen_name="+args[1]); err != nil {
 		return err
 	}
 	if args[0] == "calls" {
-		return b.Press(ctx, "Save the name of", url.Values{"pen_name": {args[1]}, "alias": {args[2]}})
+		return b.Press(ctx, "Save the name", url.Values{"alias": {args[2]}})
 	}
-	if err := b.Press(ctx, "Retire", url.Values{"pen_name": {args[1]}}); err != nil {
+	if err := b.Press(ctx, "Retire", nil); err != nil {
 		return err
 	}
 	return b.Press(ctx, "Retire it", nil)

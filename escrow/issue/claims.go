@@ -128,6 +128,13 @@ func (s *Issuer) forgetClaims(ctx context.Context, p Person, key []byte) error {
 	return ErrRecorded
 }
 
+// Attested returns p's claims, for p alone to see: the zero value if there are none, or if it is
+// not that key which opens them.
+func (s *Issuer) Attested(ctx context.Context, p Person, key []byte) (Attested, error) {
+	_, a, err := s.attested(ctx, p, key)
+	return a, err
+}
+
 // attested is what is stored of p's claims, as it is and opened: the zero value if it is
 // not under that key, or not there.
 func (s *Issuer) attested(ctx context.Context, p Person, key []byte) (sealed []byte, a Attested, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
@@ -28,6 +29,9 @@ func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
 
 // Commitment is what the leaf of the erasure carries.
 func (r Receipt) Commitment() string { return proof.ErasedLeaf(r.Day, r.Salt, r.Label).Commitment }
+
+// Proof is the line that a person keeps: see proof.ParseReceipt.
+func (r Receipt) Proof() string { return fmt.Sprintf("%s.%x.%s", r.Label, r.Salt, r.Commitment()) }
 
 // End ends the sign-ins of pseudonyms, see openid.Provider.
 type End func(ctx context.Context, names ...token.Pseudonym) error

@@ -170,10 +170,11 @@ func (k rowKey) withdrawnPlace(p issue.Person, platform string, day time.Time, n
 	return k.handle("withdrawn", p.ID[:], []byte(platform), number(day.Unix()), number(n))
 }
 
-// Withdraw implements [issue.Store]. The row looks like that of a session.
+// Withdraw implements [issue.Store]. The row looks like that of a session. It hides the second:
+// a session remembers that of what was agreed to, which counts only if it is a later one.
 func (s *Issuing) Withdraw(ctx context.Context, p issue.Person, platform string, at time.Time) error {
 	day := at.UTC().Truncate(24 * time.Hour)
-	return s.numbered(ctx, func(n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) }, number(at.UnixNano()), day)
+	return s.numbered(ctx, func(n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) }, number(at.Truncate(time.Second).UnixNano()), day)
 }
 
 // Withdrawn implements [issue.Store].

@@ -189,7 +189,7 @@ func TestWithdrawnEverywhere(t *testing.T) {
 	began(t, s, sam, "laptop")
 	for n := range 2 * sessionsAtOnce {
 		at := day.Add(time.Duration(n) * time.Minute)
-		if err := s.Withdraw(t.Context(), jo, "here", at); err != nil {
+		if err := s.Withdraw(t.Context(), jo, "here", at.Add(999*time.Millisecond)); err != nil {
 			t.Fatal(err, cause(err))
 		}
 		for _, c := range []struct {

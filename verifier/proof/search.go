@@ -17,26 +17,32 @@ import (
 // Why the log does not show what somebody looks for.
 var (
 	ErrReceipt = refusal.New(refusal.Invalid, "log.bad_receipt",
-		"the file is not a whole receipt of a deletion: save the page that showed it, or copy its lines Label and Salt")
+		"the file is not a whole receipt of a deletion: save the page that showed it, or copy its line of proof")
 	ErrFalseReceipt = refusal.New(refusal.Denied, "log.false_receipt",
-		"the receipt's commitment is not that of its label and salt: it was copied wrongly, or no entry of the log can ever match it; keep it and complain")
+		"the parts of the receipt do not fit each other: it was copied wrongly, or no entry of the log can ever match it; keep it and complain")
 	ErrNotErased = refusal.New(refusal.NotYet, "log.not_erased",
 		"what was read of the log shows no such deletion: it takes an hour or two, and may take a month; the law can require a record to be kept for longer")
 )
 
+// receiptLine is the line of proof of a receipt: label, salt and commitment.
+var receiptLine = regexp.MustCompile(`\b([a-z2-7]{26})\.([0-9a-f]{64})\.([0-9a-f]{64})\b`)
+
 // ParseReceipt returns what the leaf of an erasure must hold, recomputed from the
-// label and the salt of a receipt: the page that showed it, saved, or its text,
-// copied. It is [ErrReceipt] if a part is missing, and [ErrFalseReceipt] if the
-// commitment that the page shows is another.
+// label and the salt of a receipt: the page that showed it, saved, or its line of
+// proof, copied. Pages of before showed its parts by name. It is [ErrReceipt] if a part is
+// missing, and [ErrFalseReceipt] if the commitment that the page shows is another.
 func ParseReceipt(page []byte) (commitment string, err error) {
 	text := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(page), "")
-	salt, err := hex.DecodeString(receiptPart(text, "Salt", "[0-9a-f]{64}"))
-	label := receiptPart(text, "Label", "[a-z2-7]{26}")
+	label, hexSalt, shown := receiptPart(text, "Label", "[a-z2-7]{26}"), receiptPart(text, "Salt", "[0-9a-f]{64}"), receiptPart(text, "Commitment", "[0-9a-f]{64}")
+	if m := receiptLine.FindStringSubmatch(text); m != nil {
+		label, hexSalt, shown = m[1], m[2], m[3]
+	}
+	salt, err := hex.DecodeString(hexSalt)
 	if err != nil || len(salt) != 32 || label == "" {
 		return "", ErrReceipt
 	}
 	commitment = Commit([32]byte(salt), "erasure", []byte(label))
-	if shown := receiptPart(text, "Commitment", "[0-9a-f]{64}"); shown != "" && shown != commitment {
+	if shown != "" && shown != commitment {
 		return "", ErrFalseReceipt
 	}
 	return commitment, nil

@@ -21,6 +21,8 @@ func TestReceiptIsFoundInThePage(t *testing.T) {
 	}
 	for _, page := range []string{
 		"Commitment\n" + want + "\nLabel\n" + label + "\nSalt\n" + salt,
+		"your proof:\n" + label + "." + salt + "." + want + "\n",
+		"<p><code>" + label + "." + salt + "." + want + "</code></p>",
 		"Salt: " + salt + "\r\nLabel: " + label,
 		"<dl>\n<dt>Commitment</dt><dd><code>" + want + "</code></dd>\n<dt>Label</dt><dd><code>" + label + "</code></dd>\n<dt>Salt</dt><dd><code>" + salt + "</code></dd>\n</dl>",
 	} {
@@ -30,9 +32,11 @@ func TestReceiptIsFoundInThePage(t *testing.T) {
 	}
 	for page, want := range map[string]error{
 		"": proof.ErrReceipt, "Label " + label: proof.ErrReceipt, "Salt " + salt: proof.ErrReceipt,
-		"Label " + label + " Salt " + salt[1:]:                           proof.ErrReceipt,
-		"Label " + label + " Salt " + salt + "0":                         proof.ErrReceipt,
-		"Label " + strings.ToUpper(label) + " Salt " + salt:              proof.ErrReceipt,
+		"Label " + label + " Salt " + salt[1:]:              proof.ErrReceipt,
+		"Label " + label + " Salt " + salt + "0":            proof.ErrReceipt,
+		"Label " + strings.ToUpper(label) + " Salt " + salt: proof.ErrReceipt,
+		label + "." + salt:                                  proof.ErrReceipt, label + "." + salt + "." + commitment: proof.ErrFalseReceipt,
+		"b" + label[1:] + "." + salt + "." + want:                        proof.ErrFalseReceipt,
 		"Commitment " + commitment + " Label " + label + " Salt " + salt: proof.ErrFalseReceipt,
 		"Commitment " + want + " Label b" + label[1:] + " Salt " + salt:  proof.ErrFalseReceipt,
 	} {

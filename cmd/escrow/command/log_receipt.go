@@ -41,8 +41,8 @@ func logReceipt(p *program) *cobra.Command {
 				fmt.Sprintf("the record was erased on %s: log entry %d says so, cosigned by a quorum of witnesses", day, at))
 		})
 	c.Long = "Checks with the receipt of a deletion that it was carried out.\n\n" +
-		"FILE is the page that showed the receipt, saved, or its lines Label and Salt,\n" +
-		"copied; - is standard input. The whole log is audited; the receipt does not leave\n" +
+		"FILE is the page that showed the receipt, saved, or its line of proof, copied;\n" +
+		"- is standard input. The whole log is audited; the receipt does not leave\n" +
 		"this machine."
 	f.add(c)
 	return c

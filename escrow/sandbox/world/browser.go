@@ -186,16 +186,39 @@ func (b *Browser) Ask(ctx context.Context, p *Platform, name string) error {
 // GoOn leaves the page that shows once what was sealed, if the browser is there, for a page
 // whose path begins so.
 func (b *Browser) GoOn(ctx context.Context, path string) error {
-	for n := range b.Page.root.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "a" && text(n) == "Go on" && strings.HasPrefix(attr(n, "href"), path) {
-			to, err := b.Page.URL.Parse(attr(n, "href"))
-			if err != nil {
-				return err
-			}
-			return b.Open(ctx, to.String())
-		}
+	if to := b.link("Go on", path); to != "" {
+		return b.open(ctx, to)
 	}
 	return nil
+}
+
+// Follow follows the first link of the page that leads to a path which begins so.
+func (b *Browser) Follow(ctx context.Context, path string) error {
+	to := b.link("", path)
+	if to == "" {
+		return errors.New(b.Page.URL.Path + " does not lead to " + path)
+	}
+	return b.open(ctx, to)
+}
+
+// link is where the first link of the page leads that has these words, and leads to a path which
+// begins so; "": there is none.
+func (b *Browser) link(words, path string) string {
+	for n := range b.Page.root.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "a" && strings.Contains(text(n), words) && strings.HasPrefix(attr(n, "href"), path) {
+			return attr(n, "href")
+		}
+	}
+	return ""
+}
+
+// open goes where a link of the page leads.
+func (b *Browser) open(ctx context.Context, href string) error {
+	to, err := b.Page.URL.Parse(href)
+	if err != nil {
+		return err
+	}
+	return b.Open(ctx, to.String())
 }
 
 // Say posts words on the platform where the browser is, and returns the post.

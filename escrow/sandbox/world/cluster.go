@@ -144,7 +144,7 @@ func (s *Story) liftSecrecy(ctx context.Context) error {
 		if err := s.comesBack(ctx, s.troll, s.Author.Name); err != nil {
 			return err
 		}
-		return s.told()
+		return s.told(ctx)
 	})
 }
 

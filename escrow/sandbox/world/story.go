@@ -313,15 +313,18 @@ func (s *Story) notify(ctx context.Context) error {
 	if err := s.comesBack(ctx, s.troll, s.Author.Name); err != nil {
 		return err
 	}
-	return s.told()
+	return s.told(ctx)
 }
 
 // told: the troll's page says who opened his name.
-func (s *Story) told() error {
+func (s *Story) told(ctx context.Context) error {
 	if err := s.troll.Shows(http.StatusOK, "Your pen name on Town Square was opened"); err != nil {
 		return err
 	}
 	if err := s.troll.Shows(http.StatusOK, "Thornley County Court, file TC 118"); err != nil {
+		return err
+	}
+	if err := s.troll.Follow(ctx, "/me/notice"); err != nil {
 		return err
 	}
 	return s.troll.Shows(http.StatusOK, "Thornley Police")

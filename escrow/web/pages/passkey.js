@@ -8,7 +8,7 @@
 
   const ask = async (form) => {
     const begun = await fetch(form.dataset.begin, { method: "POST", headers: { Accept: "application/json", "Content-Type": "application/x-www-form-urlencoded" } });
-    if (begun.status === 401) throw { name: "stale" }; // whoever adds one proved too long ago who they are
+    if (begun.status === 401) throw { name: (await begun.json()).code === "session.prove_again" ? "stale" : "out" };
     if (!begun.ok) throw new Error(String(begun.status));
     const options = await begun.json();
     const create = "user" in options;
@@ -27,12 +27,11 @@
     return JSON.stringify({ id: text(c.rawId), rawId: text(c.rawId), type: c.type, response: said, clientExtensionResults: c.getClientExtensionResults() });
   };
 
-  const why = async (e, create) => {
-    if (e.name === "stale") return "stale";
-    if (e.name === "InvalidStateError") return "there";
-    if (create && (e.name === "NotSupportedError" || e.name === "ConstraintError" || !(await PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable()))) return "none";
-    return "failed";
-  };
+  // What the service keeps of a word, in bytes: see issue.MaxWord.
+  const tooLong = (word) => new TextEncoder().encode(word.trim().replace(/\s+/g, " ")).length > 64;
+
+  // Which of the page's texts says why it stopped. A cancel says no more than that it failed.
+  const why = { stale: "stale", out: "out", InvalidStateError: "there", NotSupportedError: "none", ConstraintError: "none" };
 
   for (const form of document.querySelectorAll("form[data-begin]")) {
     let busy = false;
@@ -47,17 +46,19 @@
       if (event.submitter && event.submitter.name === "lang") return; // the page in another language
       event.preventDefault();
       if (busy) return; // not by disabling the button, which would lose the focus
+      if (word && tooLong(word.value)) return form.submit(); // before the device makes one: the page says it at the field
       busy = true;
       failed.replaceChildren();
       try {
         form.elements.answer.value = await ask(form);
         form.submit();
       } catch (e) {
-        const text = form.querySelector(`[data-${await why(e, Boolean(word))}]`) || form.querySelector("[data-failed]");
+        const text = form.querySelector(`[data-${why[e.name]}]`) || form.querySelector("[data-failed]");
         failed.replaceChildren(text.content.cloneNode(true));
-        if (word && e.name === "stale") sessionStorage.setItem("word", word.value);
+        if (word && (e.name === "stale" || e.name === "out")) sessionStorage.setItem("word", word.value);
+      } finally {
+        busy = false;
       }
-      busy = false;
     });
   }
   for (const one of document.querySelectorAll("[data-without]")) one.hidden = true;

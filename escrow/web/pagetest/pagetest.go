@@ -237,7 +237,7 @@ func (b *Browser) Type(field, text string) error {
 		if err != nil {
 			return err
 		}
-		if seen = append(seen, at); !strings.Contains(at, field) {
+		if seen = append(seen, at); !strings.Contains(at, field) || strings.HasPrefix(at, "body ") {
 			continue
 		}
 		if strings.HasSuffix(at, "which nothing marks") {
@@ -254,6 +254,12 @@ func (b *Browser) Has(field, text string) error {
 	if err == nil && got != text {
 		err = fmt.Errorf("%s has %q, not %q", field, got, text)
 	}
+	return err
+}
+
+// Run runs a script on the page where the browser is, to its end.
+func (b *Browser) Run(script string) error {
+	_, err := chromedp.Run(b.ctx, chromedp.Evaluate[chromedp.Void](script, chromedp.EvalAwaitPromise))
 	return err
 }
 

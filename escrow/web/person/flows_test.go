@@ -50,6 +50,13 @@ func newFlowing(t *testing.T) *flowing {
 	return f
 }
 
+// notice is where jo reads the order.
+func (f *flowing) notice() string {
+	n := notice{Notice: f.orders.notice}
+	n.Pseudonym = token.Pseudonym(f.name)
+	return n.Page()
+}
+
 // as leads a row that begins with somebody signed in on a device of that word.
 func (f *flowing) as(t *testing.T, word string) *browser {
 	f.service.t = t

@@ -11,6 +11,7 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -28,29 +29,56 @@ var (
 // deletePath is where people ask to be deleted.
 const deletePath = "/me/delete"
 
-// mePage is what a person sees of themself, as page or JSON.
+// mePage is what a person sees of themself, as page or JSON: see [side.writeData].
 type mePage struct {
 	Welcome  flash           `json:"-"`
 	PenNames []issue.PenName `json:"pen_names"`
 	Notices  []notice        `json:"notices"`
-	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
+	Claims   []acceptance    `json:"acceptances"`
 	Devices  []device        `json:"devices"`
-	Changes  []shownChange   `json:"changes"` // in the file alone: the page has a page for them
+	Address  ownAddress      `json:"address"`
+
+	// In the file alone: these have pages of their own.
+	Changes  []shownChange `json:"changes"`
+	Passkeys []keptPasskey `json:"passkeys"`
+	Vouched  vouched       `json:"vouched_for"`
+	Record   string        `json:"record"` // which sealed record is theirs, as their receipt has it
 
 	Names   map[string]string   `json:"-"` // of platforms, by sector and by id
 	Members map[string][]string `json:"-"` // ids of platforms, by sector: a warrant names one of them
 	Silent  map[string]*silent  `json:"-"` // by pen name; nil: it can do nothing
-	Several map[string]bool     `json:"-"` // by sector: a person may have more than one pen name there
 	Homes   map[string]string   `json:"-"` // where a platform is, by sector of one alone
 	Court   []string            `json:"-"` // the fields that a warrant can ask for
 	Origin  string              `json:"-"`
 	Writes  bool                `json:"-"` // else nobody is written to
-	Address bool                `json:"-"` // the person gave one
 
 	Leaving leaving   `json:"-"`
 	Waits   *waitsFor `json:"-"`
+}
 
-	draft drafted
+// acceptance is one by which somebody else would be recognised as this person.
+type acceptance struct {
+	Reference string    `json:"reference"`
+	From      time.Time `json:"from"` // UTC midnight
+}
+
+// ownAddress is where somebody wants to be written to, or wanted.
+type ownAddress struct {
+	Confirmed string `json:"confirmed,omitempty"`
+	Pending   string `json:"pending,omitempty"` // it waits for its code
+}
+
+// keptPasskey is a passkey as its person sees it.
+type keptPasskey struct {
+	Word string    `json:"word"`
+	Day  time.Time `json:"day"` // UTC midnight
+}
+
+// vouched is what an identity provider vouches for, as far as the session opens it: nothing, where
+// somebody came by a passkey.
+type vouched struct {
+	Claims map[string]string `json:"claims"` // by identity.ClaimNames
+	Month  *time.Time        `json:"month"`
 }
 
 // device is one session of the person's, as they see it.
@@ -74,11 +102,11 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return s.showMe(w, r, who, http.StatusOK, drafted{})
+	return s.showMe(w, r, who)
 }
 
-// showMe shows a person's page if their session counts, with what they typed and did not send.
-func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, status int, draft drafted) error {
+// showMe shows a person's page if their session counts.
+func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session) error {
 	ctx := r.Context()
 	whose, err := s.whose(ctx, &who)
 	if err != nil {
@@ -92,9 +120,6 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 		return err
 	}
 	who.recovery = now.Recovery
-	if err := s.Issuer.Handles(ctx, names); err != nil {
-		return err
-	}
 	noticed, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
 	if err != nil {
 		return err
@@ -114,13 +139,15 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Writes: s.Writes, Address: contact.Confirmed.Reveal() != "" || contact.Waits(s.edge.Now()), Welcome: said, PenNames: names, Notices: []notice{}, Claims: now.Acceptances, Names: map[string]string{}, Members: map[string][]string{}, Homes: map[string]string{}, Court: s.court(), Origin: s.edge.Origin,
-		Silent: map[string]*silent{}, Several: map[string]bool{}, Leaving: s.sessions.leaving(who, "/me/stay"), Waits: s.signInWaiting(r), draft: draft}
+	page := mePage{Writes: s.Writes, Address: addressOf(contact, s.edge.Now()), Welcome: said, PenNames: names, Notices: []notice{}, Claims: []acceptance{}, Names: map[string]string{}, Members: map[string][]string{}, Homes: map[string]string{}, Court: s.court(), Origin: s.edge.Origin,
+		Silent: map[string]*silent{}, Leaving: s.sessions.leaving(who, "/me/stay"), Waits: s.signInWaiting(r)}
+	for _, a := range now.Acceptances {
+		page.Claims = append(page.Claims, acceptance{a.Reference, a.From})
+	}
 	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {
 		sectorOf[p.ID] = p.SectorID()
 		page.Names[p.ID] = p.Name
-		page.Several[p.SectorID()] = openid.Personas(*s.platforms.Load(), p.SectorID()) > 1
 		page.Members[p.SectorID()] = append(page.Members[p.SectorID()], p.ID)
 		if len(s.members(p.SectorID())) == 1 {
 			page.Homes[p.SectorID()] = home(p)
@@ -128,14 +155,8 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 		page.Names[p.SectorID()] = strings.Join(append([]string{p.Name}, s.alike(p)...), ", ")
 	}
 	for _, n := range noticed {
-		shown := asSeen(n, page.Names[n.Platform], s.edge.Now())
-		shown.Mailed, shown.Stored = s.Writes && contact.Confirmed.Reveal() != "", said == flashStored(shown.ID())
-		if draft.of(n) {
-			shown.Draft, shown.Wrong = draft.text, draft.wrong
-		}
-		page.Notices = append(page.Notices, shown)
+		page.Notices = append(page.Notices, s.seen(ctx, n))
 	}
-	page.keep()
 	for _, a := range who.Allowed {
 		i := slices.IndexFunc(names, func(n issue.PenName) bool {
 			return n.Platform == sectorOf[a.Platform] && n.Persona == a.Persona && n.Retired.IsZero()
@@ -156,19 +177,49 @@ func (s *side) showMe(w http.ResponseWriter, r *http.Request, who session, statu
 		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
 	}
 	if asJSON {
-		if page.Changes, err = s.changes(ctx, who.Person, names, noticed); err != nil {
-			return err
-		}
-		if r.URL.Path == dataPath {
-			w.Header().Set("Content-Disposition", `attachment; filename="penname-data.json"`)
-		}
-		return web.WriteJSON(w, status, page)
+		return s.writeData(w, r, who, page, noticed)
 	}
-	again := "/me"
-	if draft.text != "" { // it is nowhere else
-		again = ""
+	return s.edge.RenderAgain(w, r, "/me", http.StatusOK, "me.html", page)
+}
+
+// writeData writes all that can be shown of somebody, for programs.
+func (s *side) writeData(w http.ResponseWriter, r *http.Request, who session, page mePage, notices []issue.Notice) (err error) {
+	if page.Changes, err = s.changes(r.Context(), who.Person, page.PenNames, notices); err != nil {
+		return err
 	}
-	return s.edge.RenderAgain(w, r, again, status, "me.html", page)
+	if err := s.Issuer.Handles(r.Context(), page.PenNames); err != nil {
+		return err
+	}
+	passkeys, err := s.Issuer.Store.Passkeys(r.Context(), who.Person)
+	if err != nil {
+		return err
+	}
+	attested, err := s.Issuer.Attested(r.Context(), who.Person, who.Key)
+	if err != nil {
+		return err
+	}
+	page.Vouched.Claims = map[string]string{}
+	for at, name := range identity.ClaimNames {
+		if value := attested.Claims[at].Reveal(); value != "" {
+			page.Vouched.Claims[name], page.Vouched.Month = value, &attested.Month
+		}
+	}
+	page.Passkeys, page.Record = []keptPasskey{}, who.Person.Reference()
+	for _, k := range passkeys {
+		page.Passkeys = append(page.Passkeys, keptPasskey{k.Word, k.Day})
+	}
+	if r.URL.Path == dataPath {
+		w.Header().Set("Content-Disposition", `attachment; filename="penname-data.json"`)
+	}
+	return web.WriteJSON(w, http.StatusOK, page)
+}
+
+// addressOf is what there is of a contact at now.
+func addressOf(c issue.Contact, now time.Time) (a ownAddress) {
+	if a.Confirmed = c.Confirmed.Reveal(); c.Waits(now) {
+		a.Pending = c.Pending.Reveal()
+	}
+	return a
 }
 
 // court are the fields that a warrant can ask for, if it is known by which rules.
@@ -247,13 +298,16 @@ func (s *side) lately(w http.ResponseWriter, r *http.Request) (who session, done
 	return who, true, s.askToProve(w, r, who, pageOf(r.URL.Path))
 }
 
-// pageOf is where the file at path is to be had, of a file, else path.
+// pageOf is where the file at path is to be had, of a file, or what leads to one thing of
+// several, else path.
 func pageOf(path string) string {
 	switch path {
 	case dataPath:
 		return "/me"
 	case receiptFilePath:
 		return receiptPath
+	case namePath, noticePath:
+		return "/me"
 	}
 	return path
 }

@@ -118,6 +118,20 @@ func TestMistakesAreSaidAtTheField(t *testing.T) {
 		b.shows("POST", f.origin+addressPath, url.Values{"address": {"jo@example.org"}}, http.StatusOK)
 		mended(t, b.shows("POST", f.origin+addressPath+"/confirm", url.Values{"code": {"1234"}}, http.StatusUnprocessableEntity), "code", "1234", "hat is not the code")
 	})
+	t.Run("passkeys", func(t *testing.T) {
+		s := newServiceOn(t, "localhost")
+		b := s.in("laptop")
+		at := s.origin + passkeysPath
+		b.adds("phone")
+		mended(t, b.shows("POST", at, url.Values{"word": {long}}, http.StatusUnprocessableEntity), "word", long, "too long")
+		rename := url.Values{"passkey": {b.passkeyNamed("phone")}, "word": {long}}
+		mended(t, b.shows("POST", at+"/rename", rename, http.StatusUnprocessableEntity), "word", long, "too long")
+		b.shows("GET", at, nil, http.StatusOK, `value="phone"`, "!yyyy")
+		// What stops it beside the word is said at the button.
+		b.shows("POST", at, url.Values{"word": {"my <key>"}, "answer": {"{}"}}, http.StatusUnauthorized, "<title>Error: My passkeys", `autofocus><p id="mistakes">`, `href="#add"`, `id="add-wrong">No passkey was added.`, `<button id="add" aria-describedby="add-wrong">`, `value="my &lt;key&gt;"`, "!aria-invalid")
+		s.pass(freshFor)
+		b.shows("POST", at+"/rename", rename, http.StatusUnauthorized, "readonly>"+long+"</textarea>", errProveAgain.Code, "!phone")
+	})
 	t.Run("what a new pen name is called", func(t *testing.T) {
 		b := f.as(t, "laptop")
 		action := b.open("pocket")
@@ -139,7 +153,7 @@ func TestTheFocusGoesToWhatIsWrong(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	b := pagetest.Open(t)
-	for _, state := range []string{"address.html wrong", "address.html waits", "me.html a name too long", "me.html a text too long", "word.html", "consent.html a name too long"} {
+	for _, state := range []string{"address.html wrong", "address.html waits", "name.html a name too long", "notice.html a text too long", "passkeys.html on the way", "passkeys.html a word too long", "passkeys.html another word too long", "word.html", "consent.html a name too long"} {
 		if _, err := b.Look(server.URL+"/?page="+url.QueryEscape(state), pagetest.Views[0]); err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,12 @@
 package person
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +17,6 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
-	"github.com/penname/penname/verifier/token"
 )
 
 // notice is one as its person sees it.
@@ -27,8 +28,15 @@ type notice struct {
 	Mailed bool   `json:"-"` // they are written to
 	Stored bool   `json:"-"` // they have just objected
 	Draft  string `json:"-"` // what they wrote and have not sent
-	Keeps  bool   `json:"-"` // what they write, when the language is switched
 	Wrong  string `json:"-"` // and why it could not be
+}
+
+// noticePath is where a person reads all of a notice.
+const noticePath = "/me/notice"
+
+// Page is the address of that page.
+func (n notice) Page() string {
+	return noticePath + "?" + url.Values{"leaf": {strconv.FormatInt(n.Leaf, 10)}, "pen_name": {string(n.Pseudonym)}, "platform": {n.Platform}}.Encode()
 }
 
 // asSeen is a notice on a page made at now.
@@ -95,98 +103,73 @@ func (p mePage) Past() []notice {
 	return all
 }
 
-// NotStored reports whether the page shows an objection that could not be sent.
-func (p mePage) NotStored() bool {
-	return slices.ContainsFunc(p.Notices, func(n notice) bool { return n.Wrong != "" })
+// Mistakes are what the person can mend at the notice.
+func (n notice) Mistakes() []mistake { return oneMistake("text", n.Wrong) }
+
+// noticePage is one notice, with what its person can do about it.
+type noticePage struct {
+	Shown   notice
+	Leaving leaving
 }
 
-// Stored reports whether a notice of the page says that an objection was stored.
-func (p mePage) Stored() bool {
-	return slices.ContainsFunc(p.Notices, func(n notice) bool { return n.Stored })
-}
-
-// drafted is what a person typed on their own page and did not send, or could not: an objection
-// to the order of a notice, or what they call a pen name.
-type drafted struct {
-	notice      issue.Notice
-	name        token.Pseudonym
-	text, wrong string
-}
-
-func (d drafted) of(n issue.Notice) bool {
-	return d.name == "" && (d.text != "" || d.wrong != "") && d.notice.Leaf == n.Leaf && d.notice.Pseudonym == n.Pseudonym && d.notice.Platform == n.Platform
-}
-
-// Field is that of an objection on the page.
-func (n notice) Field() string { return "text-" + n.ID() }
-
-// renaming is the form by which a pen name is called something.
-type renaming struct {
-	issue.PenName
-	Typed string // as it is called, or as the person would have it
-	Wrong string
-}
-
-// Field is where it is typed.
-func (f renaming) Field() string { return "alias-" + string(f.Pseudonym) }
-
-// Rename is the form of one of the pen names.
-func (p mePage) Rename(n issue.PenName) renaming {
-	if d := p.draft; d.name != "" && d.name == n.Pseudonym {
-		return renaming{n, d.text, d.wrong}
+func (s *side) notice(w http.ResponseWriter, r *http.Request) error {
+	who, asked, err := s.lately(w, r)
+	if err != nil || asked {
+		return err
 	}
-	return renaming{n, n.Alias, ""}
+	n, err := s.noticeOf(r, who)
+	if err != nil {
+		return err
+	}
+	if n.Stored = who.Flash == flashStored(n.ID()); n.Stored {
+		who.Flash = ""
+	}
+	return s.showNotice(w, r, who, n, http.StatusOK)
 }
 
-// keep has what is written to one of the notices outlast a change of the language: what was
-// written already, else what is written to the first that the page shows.
-func (p *mePage) keep() {
-	if p.draft.name != "" { // else what they call a pen name would be lost
-		return
+// showNotice shows a notice, with what was typed there and not sent.
+func (s *side) showNotice(w http.ResponseWriter, r *http.Request, who session, n notice, status int) error {
+	contact, err := s.Issuer.Store.Contact(r.Context(), who.Person)
+	if err == nil {
+		err = s.sessions.keep(w, who)
 	}
-	shown := append(p.Waiting(), p.Past()...)
-	for _, of := range []func(notice) bool{func(n notice) bool { return n.Draft != "" || n.Wrong != "" }, notice.MayObject} {
-		if i := slices.IndexFunc(shown, func(n notice) bool { return n.MayObject() && of(n) }); i >= 0 {
-			at := slices.IndexFunc(p.Notices, func(n notice) bool { return n.ID() == shown[i].ID() && n.Platform == shown[i].Platform })
-			p.Notices[at].Keeps = true
-			return
-		}
+	if err != nil {
+		return err
 	}
+	n.Mailed = s.Writes && contact.Confirmed.Reveal() != ""
+	again := n.Page()
+	if n.Draft != "" { // it is nowhere else
+		again = ""
+	}
+	return s.edge.RenderAgain(w, r, again, status, "notice.html", noticePage{n, s.sessions.leaving(who, "/me/stay")})
 }
 
-// Mistakes are what the person can mend on the page.
-func (p mePage) Mistakes() []mistake {
-	if p.draft.name != "" {
-		return oneMistake(p.Rename(issue.PenName{Pseudonym: p.draft.name}).Field(), p.draft.wrong)
+// seen is a notice as its person sees it now.
+func (s *side) seen(ctx context.Context, n issue.Notice) notice {
+	name := n.Platform
+	if p, err := s.platform(ctx, n.Platform); err == nil {
+		name = p.Name
 	}
-	for _, n := range p.Notices {
-		if n.Wrong != "" {
-			return oneMistake(n.Field(), n.Wrong)
-		}
-	}
-	return nil
+	return asSeen(n, name, s.edge.Now())
 }
 
-// noticeOf is the notice that a form names, if it is one of the person's.
-func (s *side) noticeOf(r *http.Request) (who session, n notice, err error) {
-	if who, err = s.who(r); err != nil {
-		return who, n, err
-	}
+// noticeOf is the notice that a link or a form names, if it is one of the person's.
+func (s *side) noticeOf(r *http.Request, who session) (n notice, err error) {
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, s.sectors())
 	if err != nil {
-		return who, n, err
+		return n, err
 	}
 	all, err := s.Issuer.Store.Notices(r.Context(), issue.Pseudonyms(names))
 	if err != nil {
-		return who, n, err
+		return n, err
 	}
 	i := slices.IndexFunc(all, func(n issue.Notice) bool {
-		return string(n.Pseudonym) == r.PostFormValue("pen_name") && n.Platform == r.PostFormValue("platform") && strconv.FormatInt(n.Leaf, 10) == r.PostFormValue("leaf")
+		return string(n.Pseudonym) == r.FormValue("pen_name") && n.Platform == r.FormValue("platform") && strconv.FormatInt(n.Leaf, 10) == r.FormValue("leaf")
 	})
 	if i < 0 {
-		return who, n, policy.ErrNoNotice
+		return n, policy.ErrNoNotice
 	}
-	return who, notice{Notice: all[i]}, nil
+	return s.seen(r.Context(), all[i]), nil
 }
 
 // mayObject is why a notice takes no objection, or nil.
@@ -211,7 +194,11 @@ func (s *side) objectTo(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) error {
-	who, n, err := s.noticeOf(r)
+	who, err := s.who(r)
+	if err != nil {
+		return err
+	}
+	n, err := s.noticeOf(r, who)
 	if err != nil {
 		return err
 	}
@@ -224,8 +211,9 @@ func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) er
 	if (do == "check" || do == "change" || wrong != nil) && !s.sessions.fresh(who) { // a page would show more than they may see now
 		return errProveAgain
 	}
-	if err := wrong; err != nil {
-		return s.showMe(w, r, who, http.StatusUnprocessableEntity, drafted{notice: n.Notice, text: text, wrong: refusal.Of(err).Mend})
+	if n.Draft = text; wrong != nil {
+		n.Wrong = refusal.Of(wrong).Mend
+		return s.showNotice(w, r, who, n, http.StatusUnprocessableEntity)
 	}
 	switch do {
 	case "check":
@@ -234,7 +222,7 @@ func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) er
 		}
 		return s.check(w, r, who, n, text)
 	case "change":
-		return s.showMe(w, r, who, http.StatusOK, drafted{notice: n.Notice, text: text})
+		return s.showNotice(w, r, who, n, http.StatusOK)
 	}
 	sent := n.digest(text)
 	if !who.sent(sent) { // else the button was pressed twice, or the page sent again
@@ -250,7 +238,7 @@ func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) er
 		}
 		who.send(sent)
 	}
-	return s.says(w, r, who, flashStored(n.ID()), "#stored")
+	return s.saysAt(w, r, who, flashStored(n.ID()), n.Page()+"#stored")
 }
 
 // digest stands for an objection: see session.sent.
@@ -270,10 +258,6 @@ func (s *side) check(w http.ResponseWriter, r *http.Request, who session, n noti
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	n.Name = s.called(n.Platform)
-	if p, err := s.platform(r.Context(), n.Platform); err == nil {
-		n.Name = p.Name
-	}
 	return s.edge.RenderAgain(w, r, "", http.StatusOK, "check.html", checkPage{n, who.sent(n.digest(text)), text, s.sessions.leaving(who, "/me/stay")})
 }
 
@@ -284,10 +268,11 @@ type lawyerPage struct {
 }
 
 func (s *side) codeFor(w http.ResponseWriter, r *http.Request) error {
-	who, n, err := s.noticeOf(r)
-	if err == nil && !s.sessions.fresh(who) {
-		err = errProveAgain
+	who, err := s.freshly(r)
+	if err != nil {
+		return err
 	}
+	n, err := s.noticeOf(r, who)
 	if err == nil {
 		err = n.mayObject()
 	}

@@ -82,7 +82,9 @@ func TestAnObjectionIsStoredOrGivenBack(t *testing.T) {
 	b.shows("POST", at, form("four"), http.StatusConflict, "<title>What you wrote was NOT stored", "three objections to this order", "readonly>four</textarea>", "!does not understand")
 	b.shows("POST", s.origin+"/me/lawyer", form(""), http.StatusConflict, "No new code is good", "three objections")
 
-	s.pass(31 * time.Minute)
+	s.pass(freshFor)
+	b.shows("GET", s.origin, nil, http.StatusOK, "Something waits for you", "!court wants")
+	s.pass(26 * time.Minute)
 	b.shows("POST", at, form("I was <b>slow</b>."), http.StatusUnauthorized, "<title>What you wrote was NOT stored", "Your objection was NOT stored", "readonly>I was &lt;b&gt;slow&lt;/b&gt;.</textarea>", "Prove my identity")
 	if len(o.stored) != 3 {
 		t.Errorf("%d stored", len(o.stored))

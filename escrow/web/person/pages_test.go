@@ -47,9 +47,10 @@ func ofPasskeys() map[string]any {
 	again := leaving{Stay: "/me/stay", Asks: true, Recovery: &issue.Recovery{Began: postedAt, Used: postedAt}}
 	return map[string]any{
 		"prove.html": provePage{"/me/receipt", "", leaving{Stay: "/me/stay"}}, "prove.html recovering": provePage{"/me", flashStored("x"), recovering}, "prove.html sent": provePage{"/me", flashSent, leaving{Stay: "/me/stay"}},
-		"passkeys.html": passkeysPage{Here: true, Most: 8, Leaving: leaving{Stay: "/me/stay"}}, "passkeys.html on the way": passkeysPage{Here: true, Most: 8, Back: "/authorize/x", Typed: "phone", Wrong: passkey.ErrKnown.Mend},
-		"passkeys.html with some": passkeysPage{Here: true, Most: 8, Done: flashAdded, Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "", postedAt, 2}}, Leaving: recovering},
-		"passkeys.html full":      passkeysPage{Here: true, Most: 2, Done: flashRenamed, Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "work", postedAt, 2}}}, "passkeys.html elsewhere": passkeysPage{Most: 8, Done: flashGone},
+		"passkeys.html": passkeysPage{Here: true, Most: 8, Leaving: leaving{Stay: "/me/stay"}}, "passkeys.html on the way": passkeysPage{Here: true, Most: 8, Back: "/authorize/x", Typed: "phone", At: "word", Mistakes: oneMistake("add", passkey.ErrKnown.Mend)}, "passkeys.html a word too long": passkeysPage{Here: true, Most: 8, Typed: strings.Repeat("x", 80), At: "word", Mistakes: oneMistake("word", tooLong), Leaving: leaving{Stay: "/me/stay"}},
+		"passkeys.html another word too long": passkeysPage{Here: true, Most: 8, Typed: strings.Repeat("x", 80), At: "word-2", Mistakes: oneMistake("word-2", tooLong), Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "", postedAt, 2}}, Leaving: leaving{Stay: "/me/stay"}},
+		"passkeys.html with some":             passkeysPage{Here: true, Most: 8, Done: flashAdded, Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "", postedAt, 2}}, Leaving: recovering},
+		"passkeys.html full":                  passkeysPage{Here: true, Most: 2, Done: flashRenamed, Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "work", postedAt, 2}}}, "passkeys.html elsewhere": passkeysPage{Most: 8, Done: flashGone},
 		"passkey-last.html": removePage{ownPasskey{"a", "phone", postedAt, 1}, leaving{Stay: "/me/stay"}}, "waits.html": waitsPage{From: postedAt, Until: postedAt, Lapsed: true}, "waits.html on the way": waitsPage{From: postedAt, Until: postedAt, Back: "/authorize/x", SignIn: "/authorize/x"},
 		"consent.html recovering": consentPage{Leaving: recovering, Platform: "Town Square", SignedIn: true, PenName: "pen1x"},
 		"me.html recovering":      mePage{Leaving: recovering}, "me.html recovered by somebody": mePage{Leaving: recovered}, "me.html recovered by somebody who asks again": mePage{Leaving: again},
@@ -77,23 +78,25 @@ func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Prov
 	mine := []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square"}}
 	home := func(in bool) map[string]any {
 		return map[string]any{"Typed": "", "SignedIn": in, "Platforms": []openid.Platform{{ID: "town-square", Name: "Town Square"}},
-			"Custodians": []policy.Custodian{{Organisation: "Bar Association"}}, "Quorum": 2}
+			"Opinions": in, "Custodians": []policy.Custodian{{Organisation: "Bar Association"}}, "Quorum": 2}
 	}
 	rendered := map[string]string{}
 	states := ofFlows(names, mine)
 	maps.Copy(states, ofPasskeys())
+	maps.Copy(states, ofMuch())
 	maps.Copy(states, map[string]any{
 		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"Typed": "", "SignedIn": false},
 		"consent.html": consentPage{Platform: "Town Square", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Elsewhere"}}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Old Town"}, Leaving: leaving{Stay: "/authorize/x"}},
+		"consent.html since": consentPage{Platform: "Town Square", SignedIn: true, Since: true},
 		"consent.html names": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true}, "consent.html names again": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true, PenName: "pen1x", Handle: "xxxxxxxxxxx", Address: "pen1x@penname.invalid"},
-		"me.html with a handle": mePage{PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Handle: "xxxxxxxxxxx"}}, Names: names},
-		"consent.html anew":     consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
+		"consent.html anew": consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"privacy.html": legalPage{Waits: &waitsFor{"/authorize/x", "Town Square"}}, "privacy.html told": legalPage{Legal: Legal{Controller: "Example Trust\n1 High Street", Ground: "You consent.", Complaints: web.Contact{Text: "https://authority.example", Link: "https://authority.example"}, Notice: web.Contact{Text: "on paper"}}},
 		"accessibility.html": legalPage{},
 		"me.html":            mePage{}, "sealed.html": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley"), "birthdate": []byte("1986-03-14"), "address": []byte("1 High Street\nTown")}, "/me", false), "sealed.html anew": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley")}, "/authorize/x", true),
 		"receipt.html":           receiptPage{Receipt: token.Receipt{Issuer: "https://penname.example", Record: "abcdefghijklmnopqrstuvwxya." + strings.Repeat("0f", 32), Day: time.Now()}, Signed: strings.Repeat("x", 400)},
 		"me.html with pen names": mePage{PenNames: mine, Names: names},
 		"me.html noticed":        mePage{Welcome: "back", PenNames: mine, Names: names, Notices: shown(issue.Notice{Platform: "town-square", Fields: []string{"name", "address"}})},
+		"notice.html noticed":    noticePage{shown(issue.Notice{Platform: "town-square", Fields: []string{"name", "address"}})[0], leaving{Stay: "/me/stay"}}, "notice.html suspended": noticePage{shown(issue.Notice{Platform: "town-square", Kind: "suspension"})[0], leaving{Stay: "/me/stay"}},
 		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
 			Silent: map[string]*silent{"pen1x": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
 		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": returnPage{}, "leave.html": leavePage{Action: "/logout/answer", Platform: "Town Square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work"}}, Ends: "pen1x"}, "leave.html of nobody": leavePage{Action: "/logout/answer"},
@@ -103,39 +106,41 @@ func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Prov
 		"delete.html": deletePage{}, "delete.html proven": deletePage{Proven: true}, "deleted.html": issue.Receipt{Label: "x"},
 		"refused.html": registrar.Problem{Title: errProvider.Mend, Code: errProvider.Code}, "refused.html signed out": registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
 		"refused.html held": registrar.Problem{Title: issue.ErrAlreadyEnrolled.Mend, Code: issue.ErrAlreadyEnrolled.Code, Reference: "abcdefghijkl", From: "2026-12-06"},
-		"me.html claimed":   mePage{Claims: []issue.Review{{Reference: "abcdefghijkl"}}}, "me.html objected": mePage{Welcome: "objected"},
+		"me.html claimed":   mePage{Claims: []acceptance{{Reference: "abcdefghijkl"}}}, "me.html objected": mePage{Welcome: "objected"},
 		"consent.html several":          consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{Asked: true, Most: 2, Now: "pen1x", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work", Handle: "xxxxxxxxxxx", Banned: true}, {Pseudonym: "pen1y"}}}},
 		"consent.html first of several": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{Asked: true, Most: 2, Room: true}},
 		"consent.html takes over":       consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "New Square", Before: "Town Square", Hosts: "new.example", SignedIn: true, PenName: "pen1x", Banned: true},
-		"me.html with several":          mePage{Welcome: "renamed", Names: names, Several: map[string]bool{"town-square": true}, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Alias: "work", Banned: true}, {Pseudonym: "pen1y", Platform: "town-square", Retired: time.Now()}}},
-		"me.html retired":               mePage{Welcome: "retired", PenNames: mine, Names: names, Several: map[string]bool{"town-square": true}},
+		"me.html with several":          mePage{Welcome: "renamed", Names: names, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Alias: "work", Banned: true}, {Pseudonym: "pen1y", Platform: "town-square", Retired: time.Now()}}},
+		"me.html retired":               mePage{Welcome: "retired", PenNames: mine, Names: names},
 		"retire.html":                   retirePage{Name: issue.PenName{Pseudonym: "pen1x", Alias: "work"}, Platform: "Town Square", Leaving: leaving{Stay: "/me/stay"}, CoolDown: issue.CoolDown},
 		"refused.html no room":          registrar.Problem{Title: issue.ErrNoRoom.Mend, Code: issue.ErrNoRoom.Code}, "refused.html not mine": registrar.Problem{Title: issue.ErrPersonaUnknown.Mend, Code: issue.ErrPersonaUnknown.Code}, "refused.html only one": registrar.Problem{Title: issue.ErrKeepsOne.Mend, Code: issue.ErrKeepsOne.Code},
 		"suspended.html": suspendedPage{Leaving: leaving{Stay: "/authorize/x"}, Action: "/authorize/x", Platform: "Town Square", At: "town-square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work", Suspended: []issue.Suspension{{Platform: "town-square"}}}}},
 		"suspended.html told": suspendedPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", At: "town-square", Names: []issue.PenName{
 			{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{Authority: "Northtown Court"}}}}, {Pseudonym: "pen1y", Suspended: []issue.Suspension{{Platform: "town-square"}, {Platform: "elsewhere"}}}}},
-		"consent.html suspended":        consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{At: "town-square", Asked: true, Most: 2, Names: []issue.PenName{{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square"}}}, {Pseudonym: "pen1y"}}}},
-		"me.html suspended":             mePage{Names: names, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{}}, {Platform: "town-square"}}}}, Notices: shown(issue.Notice{Platform: "town-square", Kind: "suspension"})},
-		"me.html ended":                 mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "suspension", State: "stopped"})},
-		"me.html taken back":            mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "suspension", State: "withdrawn"})},
-		"me.html annulled":              mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", Barred: "warrant.annulled", Deleted: true, Requester: "Thornley Police"})},
-		"me.html lapsed":                mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "emergency", Barred: "warrant.lapsed"})},
-		"me.html linked":                mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "link"})},
-		"me.html told first":            mePage{Names: names, PenNames: mine, Notices: shown(toldFirst)},
-		"me.html told first, not begun": mePage{Names: names, PenNames: mine, Notices: notBegun()},
-		"home.html told first":          map[string]any{"SignedIn": true, "Waiting": shown(toldFirst)},
-		"me.html told first, late":      mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", State: "waiting", First: &issue.First{Days: 10, ObjectBy: postedAt}})},
-		"me.html three objections":      mePage{Names: names, PenNames: mine, Notices: shown(objected())},
-		"refused.html not stored":       registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code, Unsaved: "<b>I</b> did not"},
-		"me.html told first, over":      mePage{Names: names, PenNames: mine, Notices: shown(issue.Notice{Platform: "town-square", Kind: "production", State: "stopped", First: &issue.First{Days: 10}})},
-		"me.html a text too long":       mePage{Names: names, PenNames: mine, Notices: []notice{{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>", Wrong: policy.ErrObjectionText.Mend}}},
-		"me.html told all":              mePage{Names: names, PenNames: mine, Notices: shown(toldAll())},
-		"lawyer.html":                   lawyerPage{Code: "abcdef-234567", Origin: "https://penname.example"},
-		"refused.html suspended":        registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
-		"consent.html claims":           consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
-		"consent.html claims locked":    consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Locked: true, Least: issue.Shared, Asked: []askedClaim{{Name: "profession"}}}},
-		"consent.html claimed":          consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
-		"address.html":                  addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
+		"consent.html suspended":            consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{At: "town-square", Asked: true, Most: 2, Names: []issue.PenName{{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square"}}}, {Pseudonym: "pen1y"}}}},
+		"me.html suspended":                 mePage{Names: names, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{}}, {Platform: "town-square"}}}}, Notices: shown(issue.Notice{Platform: "town-square", Kind: "suspension"})},
+		"notice.html ended":                 noticePage{shown(issue.Notice{Platform: "town-square", Kind: "suspension", State: "stopped"})[0], leaving{Stay: "/me/stay"}},
+		"notice.html taken back":            noticePage{shown(issue.Notice{Platform: "town-square", Kind: "suspension", State: "withdrawn"})[0], leaving{Stay: "/me/stay"}},
+		"notice.html annulled":              noticePage{shown(issue.Notice{Platform: "town-square", Kind: "production", Barred: "warrant.annulled", Deleted: true, Requester: "Thornley Police"})[0], leaving{Stay: "/me/stay"}},
+		"notice.html lapsed":                noticePage{shown(issue.Notice{Platform: "town-square", Kind: "emergency", Barred: "warrant.lapsed"})[0], leaving{Stay: "/me/stay"}},
+		"notice.html linked":                noticePage{shown(issue.Notice{Platform: "town-square", Kind: "link"})[0], leaving{Stay: "/me/stay"}},
+		"notice.html told first":            noticePage{shown(toldFirst)[0], leaving{Stay: "/me/stay"}},
+		"notice.html told first, not begun": noticePage{notBegun()[0], leaving{Stay: "/me/stay"}},
+		"home.html told first":              map[string]any{"SignedIn": true, "Waiting": shown(toldFirst)},
+		"notice.html told first, late":      noticePage{shown(issue.Notice{Platform: "town-square", Kind: "production", State: "waiting", First: &issue.First{Days: 10, ObjectBy: postedAt}})[0], leaving{Stay: "/me/stay"}},
+		"notice.html three objections":      noticePage{shown(objected())[0], leaving{Stay: "/me/stay"}},
+		"refused.html not stored":           registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code, Unsaved: "<b>I</b> did not"},
+		"notice.html told first, over":      noticePage{shown(issue.Notice{Platform: "town-square", Kind: "production", State: "stopped", First: &issue.First{Days: 10}})[0], leaving{Stay: "/me/stay"}},
+		"notice.html a text too long":       noticePage{notice{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>", Wrong: policy.ErrObjectionText.Mend}, leaving{Stay: "/me/stay"}},
+		"me.html told first":                mePage{Welcome: flashStored("x"), Names: names, PenNames: mine, Notices: shown(toldFirst, toldAll())},
+		"notice.html told all":              noticePage{shown(toldAll())[0], leaving{Stay: "/me/stay"}},
+		"lawyer.html":                       lawyerPage{Code: "abcdef-234567", Origin: "https://penname.example"},
+		"refused.html suspended":            registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
+		"consent.html claims":               consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
+		"consent.html claims locked":        consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Locked: true, Least: issue.Shared, Asked: []askedClaim{{Name: "profession"}}}},
+		"consent.html claimed":              consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
+		"consent.html claimed, stale":       consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claimed: true, Stale: true, There: true},
+		"address.html":                      addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
 		"address.html waits": addressPage{Writes: true, Confirmed: "jo@example.org", Pending: "jo@example.com", Mistakes: oneMistake("code", tooLong)}, "address.html sent": addressPage{Writes: true, Pending: "jo@example.com", Said: flashSent},
 		"address.html refused": addressPage{Writes: true, Confirmed: "jo@example.org", Refused: true, Said: flashConfirmed}, "address.html wrong": addressPage{Writes: true, Typed: "jo@", At: "email", Mistakes: oneMistake("email", tooLong)},
 		"refused.html no mail":  registrar.Problem{Title: errNoMail.Mend, Code: errNoMail.Code},
@@ -157,21 +162,23 @@ func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Prov
 // ofFlows are pages that people see when they do not go straight on.
 func ofFlows(names map[string]string, mine []issue.PenName) map[string]any {
 	return map[string]any{
-		"me.html a name too long":      mePage{Names: names, PenNames: mine, draft: drafted{name: "pen1x", text: strings.Repeat("x", 80), wrong: tooLong}},
-		"me.html an objection to mend": mePage{Names: names, PenNames: mine, draft: drafted{text: "I"}, Notices: []notice{{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>"}}},
-		"me.html a sign-in waits":      mePage{Waits: &waitsFor{"/authorize/x", "Town Square"}},
-		"home.html a sign-in waits":    map[string]any{"Typed": "", "SignedIn": false, "Waits": &waitsFor{"/authorize/x", "Town Square"}},
-		"changes.html":                 changesPage{Days: byDay(everyChange()), More: true, Kept: issue.ChangeDays},
-		"changes.html none":            changesPage{Kept: issue.ChangeDays},
-		"signed-out.html":              nil,
-		"word.html":                    proofForm{Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
-		"word.html for a platform":     proofForm{Back: "/authorize/x", Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
-		"check.html":                   checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X & X\nX"},
-		"check.html sent":              checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X", Sent: true},
-		"consent.html a name too long": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Mistakes: oneMistake("alias", tooLong), Choice: choice{Asked: true, Most: 2, Room: true, Typed: strings.Repeat("x", 80), Wrong: tooLong, Now: anew, Names: []issue.PenName{{Pseudonym: "pen1x"}}}},
-		"consent.html a name typed":    consentPage{Platform: "Town Square", Choice: choice{Typed: "my <b>choir</b>"}},
-		"refused.html of another":      registrar.Problem{Title: errAnother.Mend, Code: errAnother.Code, Back: "/me", Unsaved: "jo@example.org"},
-		"refused.html led back":        registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code, Back: addressPath},
+		"name.html":                        namePage{PenName: mine[0], Platforms: "Town Square", Leaving: leaving{Stay: "/me/stay"}},
+		"name.html of several":             namePage{PenName: issue.PenName{Pseudonym: "pen1x", Alias: "work", Handle: "xxxxxxxxxxx"}, Platforms: "Town Square", Several: true, Typed: "work", Leaving: leaving{Stay: "/me/stay"}},
+		"name.html a name too long":        namePage{PenName: mine[0], Platforms: "Town Square", Typed: strings.Repeat("x", 80), Mistakes: oneMistake("alias", tooLong), Leaving: leaving{Stay: "/me/stay"}},
+		"notice.html an objection to mend": noticePage{notice{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>"}, leaving{Stay: "/me/stay"}},
+		"me.html a sign-in waits":          mePage{Waits: &waitsFor{"/authorize/x", "Town Square"}},
+		"home.html a sign-in waits":        map[string]any{"Typed": "", "SignedIn": false, "Waits": &waitsFor{"/authorize/x", "Town Square"}},
+		"changes.html":                     changesPage{Days: byDay(everyChange()), More: true, Kept: issue.ChangeDays},
+		"changes.html none":                changesPage{Kept: issue.ChangeDays},
+		"signed-out.html":                  nil,
+		"word.html":                        proofForm{Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
+		"word.html for a platform":         proofForm{Back: "/authorize/x", Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
+		"check.html":                       checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X & X\nX"},
+		"check.html sent":                  checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X", Sent: true},
+		"consent.html a name too long":     consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Mistakes: oneMistake("alias", tooLong), Choice: choice{Asked: true, Most: 2, Room: true, Typed: strings.Repeat("x", 80), Wrong: tooLong, Now: anew, Names: []issue.PenName{{Pseudonym: "pen1x"}}}},
+		"consent.html a name typed":        consentPage{Platform: "Town Square", Choice: choice{Typed: "my <b>choir</b>"}},
+		"refused.html of another":          registrar.Problem{Title: errAnother.Mend, Code: errAnother.Code, Back: "/me", Unsaved: "jo@example.org"},
+		"refused.html led back":            registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code, Back: addressPath},
 	}
 }
 
@@ -252,11 +259,11 @@ func TestThePageSaysWhatBecameOfAnOrder(t *testing.T) {
 		"taken back": {"it has ended: the court took it back", "You can challenge the order"},
 		"suspended":  {"unless a court ends it before", "it has ended"},
 	} {
-		if page := pages["me.html "+state]; !strings.Contains(page, want[0]) || strings.Contains(page, want[1]) {
+		if page := pages["notice.html "+state]; !strings.Contains(page, want[0]) || strings.Contains(page, want[1]) {
 			t.Errorf("%s: %s", state, page)
 		}
 	}
-	if !strings.Contains(pages["me.html annulled"], "Thornley Police states that what they got is deleted") || strings.Contains(pages["me.html lapsed"], "is deleted") {
+	if !strings.Contains(pages["notice.html annulled"], "Thornley Police states that what they got is deleted") || strings.Contains(pages["notice.html lapsed"], "is deleted") {
 		t.Error("the statement of deletion")
 	}
 }
@@ -368,7 +375,8 @@ func TestPagesNameHandleAndAddress(t *testing.T) {
 		"consent.html names":       {"A short name", "An address that nobody can write to", "your real e-mail address"},
 		"consent.html names again": {"A short name", "<code>xxxxxxxxxxx</code>", "An address that nobody can write to", "your real e-mail address", "<code>pen1x@penname.invalid</code>"},
 		"me.html with pen names":   {},
-		"me.html with a handle":    {"<code>xxxxxxxxxxx</code>"},
+		"name.html":                {},
+		"name.html of several":     {"<code>xxxxxxxxxxx</code>"},
 	} {
 		for _, text := range []string{"A short name", "An address that nobody can write to", "your real e-mail address", "<code>xxxxxxxxxxx</code>", "<code>pen1x@penname.invalid</code>"} {
 			if strings.Contains(pages[state], text) != slices.Contains(want, text) {
@@ -388,6 +396,11 @@ func TestConsentPageSaysWhoLearnsWhat(t *testing.T) {
 			if strings.Count(before, says) != 1 {
 				t.Errorf("%s: does not say once, and before it asks: %s", state, says)
 			}
+		}
+	}
+	for state, learns := range map[string]string{"consent.html names": "that you are a real person, and how thoroughly your identity was verified</dd>", "consent.html since": "how thoroughly your identity was verified, and when you last proved who you are</dd>"} {
+		if !strings.Contains(pages[state], learns) {
+			t.Errorf("%s: does not say %q", state, learns)
 		}
 	}
 	for _, state := range []string{"consent.html", "consent.html anew"} {
@@ -425,12 +438,12 @@ func TestLeavingSaysWhatCanBeCompared(t *testing.T) {
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
-	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
+	in := map[string]bool{"consent.html signed in": true, "consent.html since": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html claimed, stale": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
 		"consent.html several": true, "consent.html recovering": true, "consent.html stale": true, "consent.html claims locked": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
 		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true,
 		"consent.html a name too long": true, "changes.html": true, "changes.html none": true, "check.html": true, "check.html sent": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
-		want := in[state] || strings.HasPrefix(state, "me.html") || strings.HasPrefix(state, "address.html") || strings.HasPrefix(state, "prove.html") || strings.HasPrefix(state, "passkey")
+		want := in[state] || strings.HasPrefix(state, "me.html") || strings.HasPrefix(state, "name.html") || strings.HasPrefix(state, "notice.html") || strings.HasPrefix(state, "address.html") || strings.HasPrefix(state, "prove.html") || strings.HasPrefix(state, "passkey")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {
 			if strings.Contains(page, part) != want {
 				t.Errorf("%s: %q: %v", state, part, !want)
@@ -565,30 +578,31 @@ func toldAll() issue.Notice {
 func TestANoticeSaysWhatAPersonCanDo(t *testing.T) {
 	pages := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})
 	for state, wants := range map[string][]string{
-		"told first": {"<strong>A court wants your pen name on Town Square opened: object before 15 March 2026.</strong>", `href="#notice-9-pen1x"`, "<h3>A court wants your pen name on Town Square opened", "This is no appeal to the court itself", "3 objections are left", "within 21 days from the day you were told: until 22 March 2026", "Nothing is done before 15 March 2026", "Northtown Court, file 7/2026", "Defamation (Defamation Act 2013, s 1)",
+		"told first": {"<h1>A court wants your pen name on Town Square opened", "This is no appeal to the court itself", "3 objections are left", "within 21 days from the day you were told: until 22 March 2026", "Nothing is done before 15 March 2026", "Northtown Court, file 7/2026", "Defamation (Defamation Act 2013, s 1)",
 			"of 1 March 2026: <code>https://town.example/p/1</code>", "What they would learn", "Appeal: to the appeal court, within 21 days", "https://court.example", "Check it, then send it", "Make a code for my lawyer"},
 		"told first, not begun": {"You have 10 days to object, which have not begun: they begin when the mail", "Your objection is stored", `id="stored"`, "<title>Your objection is stored"},
-		"told first, late":      {"The days to object are over, and the custodians decide", "The days to object were over on 1 March 2026"},
-		"three objections":      {"You objected, and nothing goes on before a court has decided", "three objections to this order", "The days to object were over, so it stops nothing"},
+		"told first, late":      {"The days to object were over on 1 March 2026"},
+		"three objections":      {"three objections to this order", "The days to object were over, so it stops nothing"},
 		"told first, over":      {"It was not done, and will not be: a court stopped the order"},
-		"a text too long":       {"&lt;b&gt;I&lt;/b&gt;</textarea>", "Your objection was NOT stored. An objection is a text of 1 to 8,000 characters, for example", "<details open>", "<title>Error: Your objection was NOT stored", `href="#text-notice-9-pen1x"`, `id="wrong"`},
+		"a text too long":       {"&lt;b&gt;I&lt;/b&gt;</textarea>", "Your objection was NOT stored. An objection is a text of 1 to 8,000 characters, for example", "<details open>", "<title>Error: Your objection was NOT stored", `href="#text"`, `id="wrong"`},
 		"told all": {"Opened on</dt><dd>4 March 2026", "Alba Ferrand, Bar Association; Noor, Press Council (in the place of another)", "The investigation would have failed. It was secret until 1 May 2026",
 			"She wrote it.", "You objected on 1 March 2026.", "A court did not agree. The court says: &ldquo;The post is a threat.&rdquo;", "Your lawyer objected", "Your name had been opened already, so it stops nothing. The custodians can read it, and so can Thornley Police, who has to show it to the court", "Object, or say that you appeal"},
 	} {
 		for _, want := range wants {
-			if page := pages["me.html "+state]; !strings.Contains(page, want) {
+			if page := pages["notice.html "+state]; !strings.Contains(page, want) {
 				t.Errorf("%s does not say %q: %s", state, want, page)
 			}
 		}
 	}
-	for page, want := range map[string]string{"home.html told first": `object before 15 March 2026.</strong> <a href="/me#notice-9-pen1x">`,
+	const first = `<strong>A court wants your pen name on Town Square opened: object before 15 March 2026.</strong> <a href="/me/notice?leaf=9&amp;pen_name=pen1x&amp;platform=town-square">Read what it says, and object`
+	for page, want := range map[string]string{"home.html told first": first, "me.html told first": first,
 		"refused.html not stored": "readonly>&lt;b&gt;I&lt;/b&gt; did not</textarea>"} {
 		if !strings.Contains(pages[page], want) {
 			t.Errorf("%s does not say %q: %s", page, want, pages[page])
 		}
 	}
 	for _, state := range []string{"told first, over", "noticed", "three objections"} {
-		if strings.Contains(pages["me.html "+state], "Check it, then send it") {
+		if strings.Contains(pages["notice.html "+state], "Check it, then send it") {
 			t.Errorf("%s takes an objection", state)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
@@ -176,7 +177,8 @@ type passkeysPage struct {
 	Passkeys []ownPasskey
 	Most     int
 	Typed    string
-	Wrong    string // why none was added
+	At       string // the field into which it was typed
+	Mistakes []mistake
 	Done     flash
 	Back     string // a sign-in at a platform that waits
 	Leaving  leaving
@@ -190,6 +192,20 @@ type ownPasskey struct {
 
 	Number int // in the list, from 1
 }
+
+// Wrong is what is wrong at a field; "": nothing. That none was added is said at the button.
+func (p passkeysPage) Wrong(field string) string { return wrongAt(p.Mistakes, field) }
+
+// TypedAt is what was typed into a field.
+func (p passkeysPage) TypedAt(field string) string {
+	if p.At != field {
+		return ""
+	}
+	return p.Typed
+}
+
+// Field is where the word for it is typed.
+func (k ownPasskey) Field() string { return "word-" + strconv.Itoa(k.Number) }
 
 // Room reports whether one more is kept.
 func (p passkeysPage) Room() bool { return len(p.Passkeys) < p.Most }
@@ -219,6 +235,9 @@ func (s *side) showPasskeys(w http.ResponseWriter, r *http.Request, who session,
 		page.Passkeys = append(page.Passkeys, ownPasskey{idOf(k), k.Word, k.Day, i + 1})
 	}
 	page.Here, page.Most, page.Leaving = s.party != nil, issue.MaxPasskeys, s.sessions.leaving(who, "/me/stay")
+	if wrong := page.Wrong("add"); wrong != "" && (!page.Here || !page.Room()) { // there is no button
+		page.Mistakes = oneMistake("main", wrong)
+	}
 	return s.edge.RenderAgain(w, r, passkeysPath, status, "passkeys.html", page)
 }
 
@@ -258,7 +277,7 @@ func (s *side) addPasskey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := passkeysPage{Typed: word(r.PostFormValue("word"))}
+	page := passkeysPage{Typed: r.PostFormValue("word"), At: "word"}
 	switched := s.edge.Switches(w, r)
 	if back := r.PostFormValue("back"); comesBack.MatchString(back) {
 		page.Back = flow{Back: back}.SignIn()
@@ -266,7 +285,10 @@ func (s *side) addPasskey(w http.ResponseWriter, r *http.Request) error {
 	if switched {
 		return s.showPasskeys(w, r, who, http.StatusOK, page)
 	}
-	first, err := s.made(r, &who, page.Typed)
+	if page.Mistakes = oneMistake("word", wrongWord(page.Typed)); page.Mistakes != nil {
+		return s.showPasskeys(w, r, who, http.StatusUnprocessableEntity, page)
+	}
+	first, err := s.made(r, &who, word(page.Typed))
 	e := refusal.Of(err)
 	switch {
 	case err == nil:
@@ -274,7 +296,7 @@ func (s *side) addPasskey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	default:
 		s.edge.NoteRefusal(r.Context(), "POST "+passkeysPath, e.Code, false, e)
-		page.Wrong = e.Mend
+		page.Mistakes = oneMistake("add", e.Mend)
 		return s.showPasskeys(w, r, who, http.StatusUnauthorized, page)
 	}
 	switch {
@@ -356,11 +378,19 @@ func (s *side) theirPasskey(r *http.Request) (who session, k issue.Passkey, all 
 }
 
 func (s *side) renamePasskey(w http.ResponseWriter, r *http.Request) error {
-	who, k, _, err := s.theirPasskey(r)
-	if err == nil {
-		err = s.Issuer.RenamePasskey(r.Context(), who.Person, k.ID, word(r.PostFormValue("word")))
-	}
+	who, k, all, err := s.theirPasskey(r)
 	if err != nil {
+		return err
+	}
+	typed := r.PostFormValue("word")
+	if wrong := wrongWord(typed); wrong != "" {
+		if !s.sessions.fresh(who) { // the page would show more than they may see now
+			return errProveAgain
+		}
+		field := ownPasskey{Number: 1 + slices.IndexFunc(all, func(one issue.Passkey) bool { return idOf(one) == idOf(k) })}.Field()
+		return s.showPasskeys(w, r, who, http.StatusUnprocessableEntity, passkeysPage{Typed: typed, At: field, Mistakes: oneMistake(field, wrong)})
+	}
+	if err := s.Issuer.RenamePasskey(r.Context(), who.Person, k.ID, word(typed)); err != nil {
 		return err
 	}
 	return s.saysAt(w, r, who, flashRenamed, passkeysPath)

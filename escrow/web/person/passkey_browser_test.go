@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/penname/penname/escrow/openid"
@@ -53,6 +54,7 @@ func TestPasskeysInABrowser(t *testing.T) {
 	must(b.Press("Add a passkey", "No passkey was added. Try again."))
 	clean("not unlocked")
 	must(phone.Unlocks(true))
+	stopsAndGoesOn(t, s, b)
 	must(b.Press("Add a passkey", "Your passkey is added"))
 	clean("a passkey")
 	must(b.Press("Add a passkey", "This device has a passkey of yours already"))
@@ -78,7 +80,7 @@ func TestPasskeysInABrowser(t *testing.T) {
 	must(err)
 	must(b.PressTo(s.origin+passkeysPath, "Add a passkey", "Your passkey is added"))
 	clean("two passkeys")
-	must(b.Press("Remove passkey 1", "That passkey is removed"))
+	must(b.Press("Remove my key", "That passkey is removed"))
 	clean("one removed")
 	must(b.Press("Remove passkey 1", "It is the only one that you have here"))
 	clean("the last one")
@@ -98,4 +100,34 @@ func TestPasskeysInABrowser(t *testing.T) {
 	must(b.Open(s.origin, "Sign in with a passkey"))
 	must(b.Press("Sign in with a passkey", "No passkey was used, and nothing has changed"))
 	clean("not unlocked, signing in")
+}
+
+// stopsAndGoesOn: the page of passkeys says why none was added, and its button goes on to work.
+func stopsAndGoesOn(t *testing.T, s *service, b *pagetest.Browser) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails := func(name string) string {
+		return `PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable = () => Promise.reject(new Error());
+			navigator.credentials.create = () => Promise.reject(new DOMException("", "` + name + `"))`
+	}
+	must(b.Run(fails("NotAllowedError")))
+	must(b.Press("Add a passkey", "No passkey was added. Try again."))
+	must(b.Run(fails("ConstraintError")))
+	must(b.Press("Add a passkey", "This device itself cannot keep one"))
+	// A word that is too long is refused before the device makes a passkey.
+	must(b.Type("word", strings.Repeat("é", 33)))
+	must(b.Press("Add a passkey", "There is a problem"))
+	must(b.Open(s.origin+passkeysPath, "You have none yet"))
+	// Who was signed out in another tab is told so.
+	must(b.Run(`fetch("/sign-out", {method: "POST", headers: {"Content-Type": "application/x-www-form-urlencoded"}}).then((r) => r.text())`))
+	must(b.Type("word", "my key"))
+	must(b.Press("Add a passkey", "you are signed out here"))
+	must(b.PressTo(s.origin+passkeysPath, "Prove my identity", "Jo Hartley"))
+	must(b.Press("Jo Hartley", "You have none yet"))
+	must(b.Has("word", "my key"))
 }

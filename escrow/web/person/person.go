@@ -11,8 +11,9 @@
 //	GET, POST /me/delete   POST /me/object
 //	GET  /me/data.json                   what /me shows
 //	GET  /me/changes               what changed in their account, by day
+//	GET  /me/notice                all of a notice, and what one can do about it
 //	GET  /me/receipt   /me/receipt.jws   which sealed record is theirs, signed
-//	POST /me/rename   /me/retire   one of one's pen names
+//	GET  /me/name   POST /me/rename   /me/retire   one of one's pen names
 //	GET, POST /me/address          where one wants to be told that something waits
 //	POST /me/address/confirm   /me/address/remove
 //	GET, POST /me/passkeys   POST /passkey   and more of them: see passkey.go
@@ -185,7 +186,7 @@ func (s *side) mountMe() {
 		path, back string
 		show       web.Handler
 	}{
-		{"/me", "/me", s.me}, {dataPath, "/me", s.me}, {changesPath, changesPath, s.showChanges}, {deletePath, deletePath, s.askErasure},
+		{"/me", "/me", s.me}, {namePath, "/me", s.name}, {noticePath, "/me", s.notice}, {dataPath, "/me", s.me}, {changesPath, changesPath, s.showChanges}, {deletePath, deletePath, s.askErasure},
 		{receiptPath, receiptPath, s.receipt}, {receiptFilePath, receiptPath, s.receiptFile}, {addressPath, addressPath, s.address}, {passkeysPath, passkeysPath, s.myPasskeys},
 	} {
 		s.edge.Handle(http.MethodGet, page.path, web.NoBody, web.Rate{}, s.ledBack(page.back, page.show))
@@ -387,7 +388,7 @@ func (s *side) showHome(w http.ResponseWriter, r *http.Request, typed string) er
 		urgent = nil // what it says is for whoever proved lately who they are
 	}
 	return s.edge.Render(w, r, http.StatusOK, "home.html", map[string]any{
-		"Typed": typed, "SignedIn": err == nil, "Stale": stale, "Leaving": s.sessions.leaving(who, "/me/stay"), "Waiting": urgent, "Waits": s.signInWaiting(r), "Platforms": s.open(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
+		"Typed": typed, "SignedIn": err == nil, "Stale": stale, "Leaving": s.sessions.leaving(who, "/me/stay"), "Waiting": urgent, "Waits": s.signInWaiting(r), "Platforms": s.open(), "Opinions": rules.SparesOpinions(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
 }
 
@@ -404,11 +405,7 @@ func (s *side) urgent(ctx context.Context, who session) []notice {
 	}
 	var all []notice
 	for _, n := range notices {
-		name := n.Platform
-		if p, err := s.platform(ctx, n.Platform); err == nil {
-			name = p.Name
-		}
-		all = append(all, asSeen(n, name, s.edge.Now()))
+		all = append(all, s.seen(ctx, n))
 	}
 	return waiting(all)
 }

@@ -99,31 +99,88 @@ func told(sector string, persona int) string {
 // mine returns one of the pen names of whoever is signed in and proved just now who they are, by a form that they sent, with
 // its notes, and how many its platform allows.
 func (s *side) mine(r *http.Request) (who session, n issue.PenName, most int, err error) {
-	if who, err = s.freshly(r); err != nil {
-		return who, n, 0, err
+	if who, err = s.freshly(r); err == nil {
+		n, most, err = s.named(r, who)
 	}
+	return who, n, most, err
+}
+
+// named is the pen name of somebody that a link or a form names, with its notes, and how many
+// its platform allows.
+func (s *side) named(r *http.Request, who session) (n issue.PenName, most int, err error) {
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, s.sectors())
 	if err != nil {
-		return who, n, 0, err
+		return n, 0, err
 	}
-	i := slices.IndexFunc(names, func(n issue.PenName) bool { return string(n.Pseudonym) == r.PostFormValue("pen_name") })
+	i := slices.IndexFunc(names, func(n issue.PenName) bool { return string(n.Pseudonym) == r.FormValue("pen_name") })
 	if i < 0 {
-		return who, n, 0, issue.ErrPersonaUnknown
+		return n, 0, issue.ErrPersonaUnknown
 	}
 	one := names[i : i+1]
 	err = s.Issuer.Notes(r.Context(), who.Person, one)
-	return who, one[0], openid.Personas(*s.platforms.Load(), one[0].Platform), err
+	return one[0], openid.Personas(*s.platforms.Load(), one[0].Platform), err
+}
+
+// namePath is where a person calls one of their pen names something, leaves its platform or
+// retires it.
+const namePath = "/me/name"
+
+// namePage is one pen name, for its person alone.
+type namePage struct {
+	issue.PenName
+	Platforms string // their names
+	Several   bool   // a person may have more than one there
+	Typed     string // as what it is called
+	Mistakes  []mistake
+	Leaving   leaving
+}
+
+// Wrong is what is wrong with what was typed; "": nothing.
+func (p namePage) Wrong() string { return wrongAt(p.Mistakes, "alias") }
+
+func (s *side) name(w http.ResponseWriter, r *http.Request) error {
+	who, asked, err := s.lately(w, r)
+	if err != nil || asked {
+		return err
+	}
+	n, most, err := s.named(r, who)
+	if err == nil && !n.Retired.IsZero() {
+		err = errNoPenName
+	}
+	if err != nil {
+		return err
+	}
+	return s.showName(w, r, who, http.StatusOK, namePage{PenName: n, Several: most > 1, Typed: n.Alias})
+}
+
+func (s *side) showName(w http.ResponseWriter, r *http.Request, who session, status int, page namePage) error {
+	one := []issue.PenName{page.PenName}
+	err := s.Issuer.Handles(r.Context(), one)
+	if err == nil {
+		err = s.sessions.keep(w, who)
+	}
+	if err != nil {
+		return err
+	}
+	page.PenName = one[0]
+	page.Platforms, page.Leaving = s.called(page.Platform), s.sessions.leaving(who, "/me/stay")
+	return s.edge.RenderAgain(w, r, namePath+"?"+url.Values{"pen_name": {string(page.Pseudonym)}}.Encode(), status, "name.html", page)
 }
 
 // rename notes what a person calls a pen name.
 func (s *side) rename(w http.ResponseWriter, r *http.Request) error {
-	who, n, _, err := s.mine(r)
+	switched := s.edge.Switches(w, r)
+	who, n, most, err := s.mine(r)
 	if err != nil {
 		return err
 	}
 	typed := r.PostFormValue("alias")
-	if wrong := wrongWord(typed); wrong != "" {
-		return s.showMe(w, r, who, http.StatusUnprocessableEntity, drafted{name: n.Pseudonym, text: typed, wrong: wrong})
+	page := namePage{PenName: n, Several: most > 1, Typed: typed}
+	if switched {
+		return s.showName(w, r, who, http.StatusOK, page)
+	}
+	if page.Mistakes = oneMistake("alias", wrongWord(typed)); page.Mistakes != nil {
+		return s.showName(w, r, who, http.StatusUnprocessableEntity, page)
 	}
 	if err := s.Issuer.Call(r.Context(), who.Person, n, word(typed)); err != nil {
 		return err

@@ -29,7 +29,9 @@ func TestLeaveOnePlatform(t *testing.T) {
 		res, _ := laptop.do("POST", s.origin+"/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {platform}})
 		return res.StatusCode
 	}
-	laptop.shows("GET", s.origin+"/me", nil, http.StatusOK, "sign out there, or withdraw consent")
+	laptop.shows("GET", s.origin+"/me", nil, http.StatusOK, `href="`+namePath+"?pen_name="+name.(string)+`">Rename or leave`)
+	laptop.shows("GET", s.origin+namePath+"?pen_name="+name.(string), nil, http.StatusOK, "sign out there, or withdraw consent", "!Retire this pen name")
+	laptop.shows("GET", s.origin+namePath+"?pen_name=pen1x", nil, http.StatusNotFound, "persona.")
 	laptop.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {name.(string)}}, http.StatusOK, "Leave Pocket", name.(string), "It has not asked to be told", "Your other platforms learn nothing")
 	for do, says := range map[string]string{"sign-out": "You are signed out there", "withdraw": "Your consent is withdrawn"} {
 		here, there := stays("pocket"), stays("purse")

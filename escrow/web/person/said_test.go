@@ -64,11 +64,12 @@ func TestTextsOfPasskeys(t *testing.T) {
 	for path, texts := range map[string][2]string{
 		"/":              {"by your identity provider alone you wait three days", "your pen names stay the same, on a new device too"},
 		"/accessibility": {"Passkeys need a script", "No page needs a script"},
-		"/privacy":       {"</strong> other time of day", "</strong> time of day"},
 	} {
 		with.browser().shows("GET", with.origin+path, nil, http.StatusOK, texts[0], "!"+texts[1])
 		without.browser().shows("GET", without.origin+path, nil, http.StatusOK, texts[1], "!"+texts[0])
 	}
+	with.browser().shows("GET", with.origin+"/privacy", nil, http.StatusOK, "<strong>Your passkeys</strong>")
+	without.browser().shows("GET", without.origin+"/privacy", nil, http.StatusOK, "!passkeys")
 	const old = "The same button signs you in later</dd>"
 	b := with.browser()
 	b.shows("GET", with.origin+b.open("pocket"), nil, http.StatusOK, "as long as you have no passkey", "!"+old)
@@ -82,6 +83,6 @@ func TestTextsOfPasskeys(t *testing.T) {
 		b.shows("GET", s.origin+changesPath, nil, http.StatusOK, not+remove)
 		b.shows("GET", s.origin+passkeysPath, nil, http.StatusOK, not+"If you lose them all")
 		b.shows("POST", s.origin+"/me/sign-out-everywhere", url.Values{}, http.StatusOK, not+remove)
-		b.shows("POST", s.origin+"/sign-out", url.Values{}, http.StatusOK, not+"Did you add a passkey on this computer?")
+		b.shows("POST", s.origin+"/sign-out", url.Values{}, http.StatusOK, not+"Did you add a passkey on this computer?", not+"come back here as you, unless you have a passkey")
 	}
 }

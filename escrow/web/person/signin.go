@@ -25,6 +25,7 @@ type consentPage struct {
 	Handle   string   // empty: none here yet
 	Username bool     // the platform learns it
 	Email    bool     // the platform learns an address
+	Since    bool     // the platform learns when the person proved who they are
 	Address  string   // empty: none here yet
 	SignedIn bool
 	Anew     bool        // a proof of identity that there is does not do
@@ -166,7 +167,7 @@ func (s *side) asking(req openid.SignInRequest) (consentPage, error) {
 	if err != nil {
 		return consentPage{}, err
 	}
-	return consentPage{Action: req.Action, Platform: req.Platform.Name, Hosts: hosts(req.Platform), Court: rules.Fields, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}, nil
+	return consentPage{Action: req.Action, Platform: req.Platform.Name, Hosts: hosts(req.Platform), Court: rules.Fields, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email, Since: !req.Since.IsZero()}, nil
 }
 
 // at is what somebody has at a platform, and whether their session counts. Their session

@@ -120,7 +120,8 @@ func TestSuspendedPenNameSignsNobodyIn(t *testing.T) {
 
 	orders.serve(40)
 	b.shows("GET", s.origin+"/authorize?"+request("purse"), nil, http.StatusForbidden, "Northtown Court, file 7 S 3/26", "s 12 of an Act", orders.until.Format("2 January 2006"), "entry 40", "!you may not be told yet")
-	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "Your pen name on Purse was suspended", "Suspended by order of a court until "+orders.until.Format("2 January 2006"), "Nothing: your identity stayed sealed", "!was opened")
+	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "Your pen name on Purse was suspended", "Suspended by order of a court until "+orders.until.Format("2 January 2006"), "!was opened")
+	b.shows("GET", s.origin+notice{Notice: orders.served[0]}.Page(), nil, http.StatusOK, "Your pen name on Purse was suspended", "Nothing: your identity stayed sealed", "!was opened")
 	var me struct {
 		Names []struct {
 			Suspended []struct {

@@ -94,8 +94,12 @@ func TestWhatIsTypedOutlastsTheLanguage(t *testing.T) {
 			url.Values{"persona": {f.name}, "alias": {"not now"}}, []*regexp.Regexp{field("alias", "not now"), regexp.MustCompile(`value="` + f.name + `" required checked`)}},
 		"an address": {false, func(b *browser) string { return b.shows("GET", f.origin+addressPath, nil, http.StatusOK) },
 			url.Values{"address": {"jo@example"}}, []*regexp.Regexp{field("address", "jo@example"), text("Fy nghyfeiriad")}},
-		"an objection": {false, func(b *browser) string { return b.shows("GET", f.origin+"/me", nil, http.StatusOK) },
-			url.Values{"text": {"I did\r\n<not>."}}, []*regexp.Regexp{text(">I did\n&lt;not&gt;.</textarea>"), text("Fy ffugenwau"), text("<details open>")}},
+		"what a pen name is called": {false, func(b *browser) string {
+			return b.shows("GET", f.origin+namePath+"?pen_name="+f.name, nil, http.StatusOK)
+		},
+			url.Values{"alias": {"pêl-droed"}}, []*regexp.Regexp{field("alias", "pêl-droed"), text("Fy ffugenw ar")}},
+		"an objection": {false, func(b *browser) string { return b.shows("GET", f.origin+f.notice(), nil, http.StatusOK) },
+			url.Values{"text": {"I did\r\n<not>."}}, []*regexp.Regexp{text(">I did\n&lt;not&gt;.</textarea>"), text("Mae llys eisiau"), text("<details open>")}},
 		"an objection that is checked": {false, func(b *browser) string {
 			return b.shows("POST", f.origin+"/me/objection", f.forms()["check an objection"].fields, http.StatusOK)
 		},
@@ -140,7 +144,7 @@ func TestWhatIsTypedOutlastsTheLanguage(t *testing.T) {
 	})
 	t.Run("after five minutes", func(t *testing.T) {
 		b := f.as(t, "laptop")
-		page := b.shows("GET", f.origin+"/me", nil, http.StatusOK)
+		page := b.shows("GET", f.origin+f.notice(), nil, http.StatusOK)
 		f.pass(freshFor)
 		if res, page := b.switched(page, "cy", url.Values{"text": {"I did not."}}); res.StatusCode != http.StatusUnauthorized || !strings.Contains(page, "readonly>I did not.</textarea>") || !strings.Contains(page, `<html lang="cy">`) {
 			t.Errorf("%s: %s", res.Status, page)
