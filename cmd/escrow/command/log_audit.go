@@ -96,7 +96,7 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 	var seen *proof.SeenError
 	if (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) && errors.As(err, &seen) {
 		// The log could deny tomorrow what it signed today.
-		err = errors.Join(err, seen.Keep(f.since+".refused", report.Signed, shell.WriteFile))
+		seen.Keep(f.since+".refused", report.Signed, shell.WriteFile)
 	}
 	if err != nil {
 		return report, err
