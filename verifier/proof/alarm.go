@@ -34,7 +34,7 @@ func alarmAt(index int64, kind, cause, format string, args ...any) Alarm {
 func (r *Report) Alarms() (alarms []Alarm) {
 	kinds := map[string]string{FindingRepeated: AlarmRepeated, FindingNotNext: AlarmRepeated, FindingLapseTold: AlarmNumbers}
 	for _, f := range r.Findings {
-		if accusesNobody[f.Code] != nil {
+		if !f.Accuses() {
 			continue
 		}
 		kind := kinds[f.Code]

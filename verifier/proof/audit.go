@@ -106,6 +106,10 @@ type Finding struct {
 	Code  string // one of the constants below
 }
 
+// Accuses reports whether it says that something is wrong with the log, and not only what this
+// program could not judge.
+func (f Finding) Accuses() bool { return accusesNobody[f.Code] == nil }
+
 // The codes of findings.
 const (
 	FindingMalformed   = "malformed"               // not a canonical leaf of this version

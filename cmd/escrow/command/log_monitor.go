@@ -197,7 +197,8 @@ func (m *monitor) round(ctx context.Context) error {
 	fresh := m.state.note(found, m.tell.names(), m.Now())
 	// What is to be told is on disk before anybody is told: it is told twice rather than never.
 	// Where nothing can be written it is told all the same, and refused below.
-	m.state.write()                       //nolint:errcheck // see above
+	m.state.write() //nolint:errcheck // see above
+
 	unsaid := m.say(found, fresh, failed) // nobody is waited for before
 	untold := m.tell.all(ctx, m.state)
 	if len(fresh) > 0 {
