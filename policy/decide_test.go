@@ -404,7 +404,6 @@ func TestL26Emergency(t *testing.T) {
 	}
 }
 
-
 // Nothing in a warrant can name a person: it goes from a pen name to a name and
 // never back.
 func TestL10NoReverseQuery(t *testing.T) {

@@ -127,7 +127,7 @@ func (c compared) goesBack(larger compared) bool {
 	return c.N < larger.N && !larger.first.IsZero() && c.last.After(larger.first.Add(2*MaxSkew))
 }
 
-// VerifyRollback checks evidence against the witnesses of a log: of two checkpoints that it signed,
+// VerifyRollback checks evidence against a log and its witnesses: of two checkpoints that it signed,
 // in any order, a quorum cosigned the smaller after one had cosigned the larger, by more than
 // clocks may differ. It returns nil if they convict them; else it is [ErrBadProof], also where
 // witnesses of an earlier policy cosigned, or as [Log.OpenCheckpoint] refuses.

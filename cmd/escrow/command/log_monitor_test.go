@@ -756,28 +756,49 @@ func TestMonitorCountsTheRecordAgain(t *testing.T) {
 	}
 }
 
+// shownRecord is a public record that shows what a test lets it.
+type shownRecord struct {
+	*httptest.Server
+	o          *observed
+	published  string
+	checkpoint string // empty: it has none
+}
+
+func newShownRecord(t *testing.T, o *observed) *shownRecord {
+	r := &shownRecord{o: o}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, asked *http.Request) {
+		switch {
+		case !strings.HasSuffix(asked.URL.Path, "/checkpoint.txt"):
+			io.WriteString(rw, r.published)
+		case r.checkpoint == "":
+			rw.WriteHeader(http.StatusNotFound)
+		default:
+			io.WriteString(rw, r.checkpoint)
+		}
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// honest is what it is to publish.
+func (r *shownRecord) honest() string {
+	said := r.o.run("log", "stats", "--by", "month", "--json")
+	if said.code != 0 {
+		r.o.t.Fatal(said.errs)
+	}
+	return said.out
+}
+
 // A record that counts more entries than the log has is waited for, for the copy can be behind. If
 // witnesses cosign fewer long enough after that, it is an alarm.
 func TestMonitorFindsARecordThatCountsMore(t *testing.T) {
 	o := newObserved(t)
 	w := newWatched(t, o)
 	o.served.opened(o.now.AddDate(1, 0, 0))
-	var published string
-	record := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/checkpoint.txt" {
-			rw.WriteHeader(http.StatusNotFound)
-			return
-		}
-		io.WriteString(rw, published)
-	}))
-	defer record.Close()
-	honest := func() string { return o.run("log", "stats", "--by", "month", "--json").out }
-	more := func() string {
-		text := strings.Replace(honest(), fmt.Sprintf(`"size": %d`, len(o.served.leaves)), fmt.Sprintf(`"size": %d`, len(o.served.leaves)+5), 1)
-		if text == honest() {
-			t.Fatal(text)
-		}
-		return text
+	record := newShownRecord(t, o)
+	more := strings.Replace(record.honest(), `"size": 6`, `"size": 11`, 1)
+	if more == record.honest() {
+		t.Fatal(more)
 	}
 	unread := func(what string) {
 		t.Helper()
@@ -786,7 +807,7 @@ func TestMonitorFindsARecordThatCountsMore(t *testing.T) {
 		}
 	}
 	w.args = []string{"--record", record.URL}
-	published = more()
+	record.published = more
 	unread("it counts more at a first round")
 	o.later(mayLag)
 	unread("for a moment")
@@ -797,15 +818,15 @@ func TestMonitorFindsARecordThatCountsMore(t *testing.T) {
 		t.Error(r.errs)
 	}
 	w.quiet("still")
-	published = honest()
+	record.published = record.honest()
 	if r := w.round("it is mended"); r.code != 0 || strings.Contains(r.out, "said before: ") {
 		t.Errorf("%d %s%s", r.code, r.out, r.errs)
 	}
-	published = more()
+	record.published = more
 	unread("again")
 	o.later(mayLag)
 	o.served.opened(o.now.AddDate(1, 0, 0)) // 11 by now, of which it knew before
-	published = honest()
+	record.published = record.honest()
 	w.quiet("the copy was behind")
 }
 
@@ -816,19 +837,11 @@ func TestMonitorComparesTheCheckpointOfARecord(t *testing.T) {
 	o.served.opened(o.now.AddDate(1, 0, 0))
 	two := o.served.fork(3)
 	two.add(proof.ErasedLeaf(o.now, [32]byte{1}, "label"))
-	published := o.run("log", "stats", "--by", "month", "--json").out
-	shown := o.served
-	record := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/checkpoint.txt" {
-			rw.Write(shown.checkpoint(len(shown.leaves)))
-			return
-		}
-		io.WriteString(rw, published)
-	}))
-	defer record.Close()
+	record := newShownRecord(t, o)
+	record.published, record.checkpoint = record.honest(), string(o.served.checkpoint(6))
 	w.args = []string{"--record", record.URL}
 	w.quiet("the same")
-	shown = two
+	record.checkpoint = string(two.checkpoint(4))
 	r := w.round("another", "fork")
 	if convict(t, o, w.dir, r, "proof.split_view"); !strings.Contains(r.errs, "another for "+record.URL+"/checkpoint.txt: ") {
 		t.Error(r.errs)
@@ -861,26 +874,8 @@ func TestMonitorForgetsWhatEnded(t *testing.T) {
 func TestMonitorFindsAnOldRecord(t *testing.T) {
 	o := newObserved(t)
 	o.served.opened(o.now.AddDate(1, 0, 0))
-	var published, checkpoint string
-	record := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/record/checkpoint.txt" {
-			if checkpoint == "" {
-				rw.WriteHeader(http.StatusNotFound)
-			}
-			io.WriteString(rw, checkpoint)
-			return
-		}
-		io.WriteString(rw, published)
-	}))
-	defer record.Close()
+	record := newShownRecord(t, o)
 	of := func(size int) string { return string(o.served.checkpoint(size)) }
-	honest := func() string {
-		r := o.run("log", "stats", "--by", "month", "--json")
-		if r.code != 0 {
-			t.Fatal(r.errs)
-		}
-		return r.out
-	}
 	nothing := fmt.Sprintf(`{"addressee":%q,"size":0,"by":"month","periods":[]}`, o.bundle.Log.Origin)
 	watch := func() *watched {
 		w := newWatched(t, o)
@@ -888,22 +883,22 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 		return w
 	}
 	w := watch()
-	published = nothing
+	record.published = nothing
 	w.round("the first round finds that nothing is counted", "statistics/record/old")
 	w.quiet("and has said so")
-	six := honest()
-	published = six
+	six := record.honest()
+	record.published = six
 	w.quiet("it is mended")
 	o.served.opened(o.now.AddDate(1, 0, 0))
-	published = honest()
+	record.published = record.honest()
 	w.quiet("it counts more")
-	published = six
+	record.published = six
 	if r := w.round("it counts less than it did", "statistics/record/old"); !strings.Contains(r.errs, "count 6 entries, and there were 11") || !strings.Contains(r.errs, "refused-statistics.json") {
 		t.Error(r.errs)
 	}
 	w.quiet("still")
 	// A first round, which saw nothing before, asks how old what is counted is.
-	checkpoint = of(6)
+	record.checkpoint = of(6)
 	o.later(4 * time.Minute)
 	w = watch()
 	w.quiet("they are those of four minutes ago")
@@ -918,8 +913,8 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 		}
 		o.later(mayLag)
 	}
-	for name, text := range map[string]string{"none": "", "another's": of(11), "a changed one": strings.Replace(checkpoint, "\n6\n", "\n7\n", 1)} {
-		checkpoint = text
+	for name, text := range map[string]string{"none": "", "another's": of(11), "a changed one": strings.Replace(record.checkpoint, "\n6\n", "\n7\n", 1)} {
+		record.checkpoint = text
 		w := watch()
 		if r := w.round(name); r.code != 1 || !strings.Contains(r.errs, "log.record_unread: ") || !strings.Contains(r.errs, "at a first round its checkpoint does not tell since when") {
 			t.Errorf("%s: %d %s%s", name, r.code, r.out, r.errs)
@@ -928,10 +923,10 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 		o.later(3 * time.Minute)
 		w.round("the next finds it by what it remembers", "statistics/record/old")
 	}
-	checkpoint = of(3) // of now, and the record was made again before its numbers were read
+	record.checkpoint = of(3) // of now, and the record was made again before its numbers were read
 	w = watch()
 	w.quiet("numbers that are newer than the checkpoint")
-	checkpoint = of(6) // of now
+	record.checkpoint = of(6) // of now
 	w = watch()
 	w.quiet("six of eleven may be those of a moment ago")
 	o.later(time.Minute)
@@ -940,26 +935,26 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 	w.round("and no longer ago", "statistics/record/old")
 	o.later(time.Minute)
 	w.quiet("and still are")
-	published = honest()
+	record.published = record.honest()
 	o.served.opened(o.now.AddDate(1, 0, 0))
 	o.later(time.Hour)
 	w.quiet("what came since the last round need not be counted")
-	checkpoint = of(11)
+	record.checkpoint = of(11)
 	for name, text := range map[string]string{
-		"a number that the log does not count": strings.Replace(published, `"size"`, `"solved": 900, "size"`, 1),
-		"a month of it":                        strings.Replace(published, `"targets"`, `"solved": 900, "targets"`, 1),
-		"a size that is said twice":            strings.Replace(published, `"size"`, `"size": 900, "size"`, 1),
-		"no months":                            published[:strings.Index(published, "[")] + "[]}",
+		"a number that the log does not count": strings.Replace(record.published, `"size"`, `"solved": 900, "size"`, 1),
+		"a month of it":                        strings.Replace(record.published, `"targets"`, `"solved": 900, "targets"`, 1),
+		"a size that is said twice":            strings.Replace(record.published, `"size"`, `"size": 900, "size"`, 1),
+		"no months":                            record.published[:strings.Index(record.published, "[")] + "[]}",
 	} {
-		if text == published {
+		if text == record.published {
 			t.Fatal(name)
 		}
-		w, right := watch(), published
-		published = text
+		w, right := watch(), record.published
+		record.published = text
 		w.round(name, "statistics/record")
-		published = right
+		record.published = right
 	}
-	if o.run("log", "stats", "--by", "month", "--json").out == published {
+	if o.run("log", "stats", "--by", "month", "--json").out == record.published {
 		t.Error("the log did not grow")
 	}
 }

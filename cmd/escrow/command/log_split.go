@@ -96,7 +96,7 @@ func logSplit(p *program) *cobra.Command {
 		"code 1. Cosignatures of witnesses do not matter; the log alone answers for what it signs.\n\n" +
 		"A log that went back is proof.rollback: a quorum of the bundle's witnesses cosigned the\n" +
 		"smaller tree after one had cosigned the larger, by more than clocks may differ. The\n" +
-		"witnesses answer for that, whether or not the larger tree contains the smaller."
+		"log and those witnesses answer for that, whether or not the larger contains the smaller."
 	c.Example += "\n  escrow log split refused-X refused-X.known --divergence refused-X.divergence --bundle bundle.json"
 	c.Flags().StringVar(&divergence, "divergence", "", "file that an audit or a mirror kept beside a checkpoint: two of different sizes are compared by it")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that names the log and its key")
