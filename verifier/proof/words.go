@@ -23,16 +23,16 @@ func (l Leaf) WordsIn(say Say) string {
 		return l.recordedWords(say)
 	case KindRefused:
 		if l.WarrantKind != "" {
-			return say("A warrant was refused as %s: %s.", l.WarrantKind, l.Code)
+			return say("An order was refused as %s: %s.", l.WarrantKind, l.Code)
 		}
-		return say("A warrant was refused: %s.", l.Code)
+		return say("An order was refused: %s.", l.Code)
 	case KindTold:
 		if l.Code == NotReached {
 			return say("The persons of the case were to be told before anything is opened. Nobody can say that they were reached.")
 		}
 		return say("The persons of the case were told, before anything is opened. Their days to object began.")
 	case KindObjected:
-		return say("One of the persons objected. Nothing is opened until a court has answered.")
+		return say("One of the persons objected. Nothing is opened until that is answered.")
 	case KindApproved:
 		return say("The custodian %s agreed.", l.Custodian)
 	case KindDeclined:
@@ -61,7 +61,7 @@ func (l Leaf) WordsIn(say Say) string {
 	case KindNoticed:
 		return say("The persons concerned were told, and the secret number of the case is published.")
 	case KindExpired:
-		return say("The warrant ran out.")
+		return say("The order ran out.")
 	case KindErased:
 		return say("A person deleted a sealed record. Only they know which.")
 	case KindCeremony:
@@ -88,17 +88,17 @@ func penNames(say Say, n int) string {
 
 // whatWarrantsDo are the sentences about a warrant that was accepted, by its kind.
 var whatWarrantsDo = map[string]string{
-	Production:    "A court's order to open %s was accepted.",
+	Production:    "An order to open %s was accepted.",
 	Emergency:     "An emergency order to open %s was accepted, before a judge confirmed it.",
 	Preservation:  "An order to keep the records of %s was accepted.",
 	Extension:     "An order to keep the records of %s for longer was accepted.",
-	SecrecyChange: "A court set another end of the secrecy of an earlier case.",
-	Withdrawal:    "A court took an earlier order back.",
-	Annulment:     "A higher court annulled an earlier order.",
-	Validation:    "A judge confirmed an earlier emergency order, or joined in an order.",
-	Suspension:    "A court's order to suspend %s was accepted.",
-	Ruling:        "A court answered what was asked or objected in an earlier case.",
-	Link:          "A court's order to name all pen names of one person, by %s, was accepted.",
+	SecrecyChange: "Another end of the secrecy of an earlier case was set.",
+	Withdrawal:    "An earlier order was taken back by whoever gave it.",
+	Annulment:     "An authority above annulled an earlier order.",
+	Validation:    "An earlier emergency order was confirmed, or another authority joined in an order.",
+	Suspension:    "An order to suspend %s was accepted.",
+	Ruling:        "What was asked or objected in an earlier case was answered.",
+	Link:          "An order to name all pen names of one person, by %s, was accepted.",
 	Redelivery:    "An order to hand over again what opens %s was accepted.",
 }
 
@@ -153,7 +153,7 @@ func (l Leaf) FactsIn(say Say) (facts []Fact) {
 	case l.Case != nil:
 		add("case", strconv.FormatInt(*l.Case, 10))
 	}
-	add("kind of warrant", l.WarrantKind)
+	add("kind of order", l.WarrantKind)
 	add("jurisdiction", l.Jurisdiction)
 	add("offence class", l.OffenceClass)
 	add("offence", l.Offence)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // part is a piece of a page that can be long.
@@ -16,7 +17,8 @@ type part struct {
 	Heading string
 	Link    link // behind the heading
 	Lines   []string
-	English bool // the lines are, in any language
+	Of      string // the code whose meaning each line is
+	English bool   // the lines are, in any language
 	Code    string
 }
 
@@ -32,6 +34,9 @@ type document struct {
 // weight is about how many bytes a part takes on a page.
 func (p part) weight() int {
 	n := 60 + len(p.Heading) + len(p.Link.Text) + len(html.EscapeString(p.Code))
+	if p.Of != "" {
+		n += 40 + len(p.Of)
+	}
 	for _, l := range p.Lines {
 		n += 12 + len(html.EscapeString(string(visible([]byte(l)))))
 	}
@@ -44,8 +49,8 @@ const longest = 4_000
 // pieces cuts parts so that each fits on a page.
 func pieces(parts []part) (all []part) {
 	for _, p := range parts {
-		piece := part{Heading: p.Heading, Link: p.Link, English: p.English}
-		flush := func() { all, piece = append(all, piece), part{English: p.English} }
+		piece := part{Heading: p.Heading, Link: p.Link, Of: p.Of, English: p.English}
+		flush := func() { all, piece = append(all, piece), part{Of: p.Of, English: p.English} }
 		add := func(size int, to func()) {
 			if piece.weight()+size > longest && len(piece.Lines)+len(piece.Code) > 0 {
 				flush()
@@ -123,11 +128,16 @@ func (x *index) entryLink(root string, n int64) link {
 	return link{Href: fmt.Sprintf("%sentries/%d.html", root, n), Text: x.say("entry %s", strconv.FormatInt(n, 10))}
 }
 
-// rulesList shows which rules were in force, and since when.
+// rulesList shows which rules were in force, and when.
 func (x *index) rulesList(part int) (Page, error) {
 	var all []link
 	for i, b := range slices.Backward(x.bundles) {
-		all = append(all, link{Href: fmt.Sprintf("rules/%d.html", i+1), Text: x.say("Rules %s, in force since %s: %s of %s custodians open together", strconv.Itoa(i+1), b.day, strconv.Itoa(b.Threshold), strconv.Itoa(len(b.Custodians)))})
+		number, threshold, of := strconv.Itoa(i+1), strconv.Itoa(b.Threshold), strconv.Itoa(len(b.Custodians))
+		text := x.say("Rules %s, in force since %s: %s of %s custodians open together", number, b.day, threshold, of)
+		if i+1 < len(x.bundles) {
+			text = x.say("Rules %s, in force from %s to %s: %s of %s custodians opened together", number, b.day, x.bundles[i+1].day, threshold, of)
+		}
+		all = append(all, link{Href: "rules/" + number + ".html", Text: text})
 	}
 	return x.directoryPage("rules", x.say("Rules"), x.say("Under which rules names are opened, and who agreed to them. The newest are in force. Each version is endorsed by custodians of the version before, or nobody follows it."), all, part)
 }
@@ -306,24 +316,51 @@ func (x *index) platformPage(name string, number int) (Page, error) {
 	return x.document("platforms/"+name, x.say("%s: record %s", p.Name, strconv.Itoa(p.Number)), x.say("What the public registry says of this platform since %s.", p.day), links, sheets(parts), number)
 }
 
+// found are findings of one sort.
+type found struct {
+	heading string
+	count   int
+	parts   []part // of the first of them
+}
+
+func (f *found) add(at link, m meaning) {
+	if f.count++; f.count <= mostFindings {
+		f.parts = append(f.parts, part{Link: at, Lines: []string{m.Words}, Of: m.Code})
+	}
+}
+
 // findingsPage is what an audit of everything finds.
 func (x *index) findingsPage(number int) (Page, error) {
-	parts := []part{{Heading: x.say("Rules that were broken")}}
-	for _, f := range first(x.report.Findings) {
-		parts = append(parts, part{Link: x.entryLink("", f.Index), Lines: []string{f.Code}})
+	broken, missed := found{heading: x.say("Rules that were broken")}, found{heading: x.say("Dates that were missed")}
+	unjudged, over := found{heading: x.say("What this program could not judge")}, found{heading: x.say("Days that are over, which accuse nobody")}
+	for _, f := range x.report.Findings {
+		if m := x.finding(f.Code); m.Unjudged {
+			unjudged.add(x.entryLink("", f.Index), m)
+		} else {
+			broken.add(x.entryLink("", f.Index), m)
+		}
 	}
-	if len(parts) == 1 {
-		parts[0].Lines = []string{x.say("None.")}
+	for _, d := range x.report.Deadlines {
+		of := &missed
+		if !accuses(d) {
+			of = &over
+		}
+		of.add(link{Href: fmt.Sprintf("cases/%d.html", d.Case), Text: x.say("case %s", strconv.FormatInt(d.Case, 10))}, meaning{Words: x.missedWords(d)})
 	}
-	last := len(parts)
-	parts = append(parts, part{Heading: x.say("Dates that were missed")})
-	for _, d := range first(x.report.Deadlines) {
-		parts = append(parts, part{Link: link{Href: fmt.Sprintf("cases/%d.html", d.Case), Text: x.say("case %s", strconv.FormatInt(d.Case, 10))}, Lines: []string{x.missedWords(d)}})
+	var parts []part
+	for i, f := range []found{broken, missed, unjudged, over} {
+		heading := part{Heading: f.heading}
+		if f.count == 0 {
+			heading.Lines = []string{x.say("None.")}
+		}
+		if f.count > 0 || i < 2 {
+			parts = append(append(parts, heading), f.parts...)
+		}
 	}
-	if len(parts) == last+1 {
-		parts[last].Lines = []string{x.say("None.")}
+	intro := x.say("What an audit of all entries finds, judged at the time of the newest checkpoint. Breaches of rules: %s. Missed dates: %s. The first %s of each are named here. Do it yourself with escrow log audit.", strconv.Itoa(broken.count), strconv.Itoa(missed.count), strconv.Itoa(mostFindings))
+	if unjudged.count > 0 {
+		intro += " " + x.say("Beside them are things that this program could not judge, which accuse nobody: %s. A newer program may know them, or what was lacking may be had later.", strconv.Itoa(unjudged.count))
 	}
-	intro := x.say("What an audit of all entries finds, judged at the time of the newest checkpoint. Breaches of rules: %s. Missed dates: %s. The first %s of each are named here. Do it yourself with escrow log audit.", strconv.Itoa(len(x.report.Findings)), strconv.Itoa(len(x.report.Deadlines)), strconv.Itoa(mostFindings))
 	if x.unsound() {
 		intro += " " + x.say("It did not come to an end: numbers do not add up.")
 	}
@@ -333,19 +370,33 @@ func (x *index) findingsPage(number int) (Page, error) {
 // unsound reports whether the numbers of the log do not add up: that is beside its findings.
 func (s *state) unsound() bool { return s.verdict != nil && len(s.report.Findings) == 0 }
 
-// wrong is how many things the page of findings tells.
-func (s *state) wrong() int {
-	n := len(s.report.Findings) + len(s.report.Deadlines)
-	if s.unsound() {
-		n++
+// accuses reports whether a deadline was somebody's to meet. The end of a preservation is only a
+// day that passed.
+func accuses(d proof.Deadline) bool { return d.What != proof.DeadlineExpiry }
+
+// wrong is how many things are wrong or late that the page of findings tells, and of how many
+// this program could not judge whether they are.
+func (s *state) wrong() (wrong, unjudged int) {
+	for _, f := range s.report.Findings {
+		if f.Accuses() {
+			wrong++
+		} else {
+			unjudged++
+		}
 	}
-	return n
+	for _, d := range s.report.Deadlines {
+		if accuses(d) {
+			wrong++
+		}
+	}
+	if s.unsound() {
+		wrong++
+	}
+	return wrong, unjudged
 }
 
 // mostFindings are named.
 const mostFindings = 500
-
-func first[T any](all []T) []T { return all[:min(mostFindings, len(all))] }
 
 // sortedDown are the keys, falling.
 func sortedDown(counts map[string]int) []string {

@@ -96,11 +96,12 @@ type entry struct {
 	frame
 	N           int64
 	Day, Words  string
+	Code        string // that the words mean, or ""
 	Facts       []proof.Fact
 	More        int // facts that are not shown
 	Case, Rules string
 	Platform    bool
-	Findings    []string
+	Findings    []meaning
 	Before      string // the entry before, or ""
 	After       string
 	Raw         string // "": too long for a page
@@ -119,14 +120,18 @@ const (
 )
 
 func (x *index) entryPage(n int64, p proof.Proven) (Page, error) {
-	e := entry{frame: x.frame(fmt.Sprintf("entries/%d.html", n), x.say("Entry %s", strconv.FormatInt(n, 10))), N: n, Registrar: x.registrar(), Size: len(p.Leaf), Proof: proofAddress(n), Findings: x.found[n]}
+	e := entry{frame: x.frame(fmt.Sprintf("entries/%d.html", n), x.say("Entry %s", strconv.FormatInt(n, 10))), N: n, Registrar: x.registrar(), Size: len(p.Leaf), Proof: proofAddress(n)}
+	for _, code := range x.found[n] {
+		e.Findings = append(e.Findings, x.finding(code))
+	}
 	l, err := proof.ParseLeaf(p.Leaf)
 	raw := string(p.Leaf)
 	if err != nil {
 		e.Words = x.say("This program cannot read this entry. A newer one may have written it; an audit says more.")
 		raw = strconv.QuoteToASCII(raw)
 	} else {
-		e.Day, e.Words = l.Day, l.WordsIn(x.say)
+		m := x.records(l)
+		e.Day, e.Words, e.Code = l.Day, m.Words, m.Code
 		for _, f := range l.FactsIn(x.say) {
 			f.Text = cut(f.Text, maxFact)
 			e.Facts = append(e.Facts, f)
@@ -174,6 +179,7 @@ type timeline struct {
 	About         string // the earlier case that it is about, or ""
 	Items         []item
 	Before, After string
+	Named         bool   // it names persons
 	Noticed       string // the entry that opened the commitments, or ""
 	Deadlines     []string
 }
@@ -189,7 +195,7 @@ func (x *index) casePage(name string, part int) (Page, error) {
 	}
 	first := x.item(n)
 	path := "cases/" + name
-	c := timeline{frame: x.frame(path+".html", x.say("Case %s", name)), N: n, Words: first.Words, Of: first.Of}
+	c := timeline{frame: x.frame(path+".html", x.say("Case %s", name)), N: n, Words: first.Words, Of: first.Of, Named: x.rows[n].targets > 0}
 	if of := x.rows[n].of; of >= 0 && of != n && x.recorded(of) {
 		c.About = strconv.FormatInt(of, 10)
 	}
@@ -219,7 +225,7 @@ var due = map[string]string{
 	proof.DeadlineNotice:     "The persons were to be told by %s.",
 	proof.DeadlineValidation: "A judge was to confirm the emergency, or it to lapse, by %s.",
 	proof.DeadlineTold:       "The persons were to be told, before anything is opened, by %s.",
-	proof.DeadlineExpiry:     "An entry was to end the keeping of the records by %s.",
+	proof.DeadlineExpiry:     "The records were to be kept until %s.",
 }
 
 func (x *index) missedWords(d proof.Deadline) string { return x.say(due[d.What], d.Due) }

@@ -2,10 +2,13 @@ package record
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/xml"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
@@ -14,7 +17,8 @@ import (
 // newest is how many entries the first page shows, and the feed.
 const (
 	newestShown = 8
-	newestFed   = 20
+	newestFed   = 20  // at least, and all of the two newest days,
+	mostFed     = 500 // but no more than these
 )
 
 // figure is a number with what it counts, and where it is told apart.
@@ -25,15 +29,16 @@ type figure struct {
 // overview is the first page.
 type overview struct {
 	frame
-	Items    []item
-	Figures  []figure
-	Size     int64
-	At       time.Time
-	Findings int
+	Items           []item
+	Figures         []figure
+	Size            int64
+	At              time.Time
+	Wrong, Unjudged int
 }
 
 func (x *index) firstPage() (Page, error) {
-	o := overview{frame: x.frame("index.html", x.say("The public record")), Size: x.N, At: x.at, Findings: x.wrong()}
+	o := overview{frame: x.frame("index.html", x.say("The public record")), Size: x.N, At: x.at}
+	o.Wrong, o.Unjudged = x.wrong()
 	for n := x.N - 1; n >= max(0, x.N-newestShown); n-- {
 		o.Items = append(o.Items, x.item(n))
 	}
@@ -43,11 +48,12 @@ func (x *index) firstPage() (Page, error) {
 	}
 	number(x.say("Entries"), x.N, "entries.html")
 	number(x.say("Orders recorded"), s.ByKind[proof.KindRecorded], "cases.html")
+	number(x.say("Of these, that can open names"), opening(s.Warrants), "warrants.html")
 	number(x.say("Orders refused"), s.ByKind[proof.KindRefused], kindHref(x, proof.KindRefused))
 	number(x.say("Pen names that orders named"), s.Targets, "statistics.html")
 	number(x.say("Deliveries of what an order opens"), s.ByKind[proof.KindReleased], kindHref(x, proof.KindReleased))
 	number(x.say("Cases whose persons were told afterwards"), s.ByKind[proof.KindNoticed], kindHref(x, proof.KindNoticed))
-	number(x.say("Persons still to be told, and late"), s.Overdue, "findings.html")
+	number(x.say("Cases whose persons are still to be told, and late"), s.Overdue, "findings.html")
 	number(x.say("Records deleted on the wish of their person"), s.Erased, kindHref(x, proof.KindErased))
 	return x.render("first", o)
 }
@@ -88,17 +94,31 @@ func few(all []link) []link { return all[:min(fewLinks, len(all))] }
 // checking is the page that says how to check it all.
 type checking struct {
 	frame
-	Registrar, Bundle, Host string
-	Size                    int64
-	Entry                   int64 // one to try
-	Proof                   string
+	Registrar, Bundle string
+	Size              int64
+	Entry             int64 // one to try
+	Proof             string
+	Witnessed         []string // addresses at which witnesses show what they signed last
 }
+
+// mostShown are named of the witnesses' addresses.
+const mostShown = 8
 
 func (x *index) checkPage() (Page, error) {
 	c := checking{frame: x.frame("check.html", x.say("Check it yourself")), Registrar: x.registrar(), Size: x.N, Entry: max(0, x.N-1)}
+	if full := x.ranges.Full(); full > 0 {
+		c.Entry = full*proof.RangeWidth - 1 // its first part stays
+	}
 	c.Proof = proofAddress(c.Entry)
 	if b := x.inForce(); b != nil {
 		c.Bundle = b.Hash()
+		// C2SP tlog-witness, "Monitor Retrieval Mechanism".
+		origin := sha256.Sum256([]byte(x.Origin))
+		for _, w := range b.Log.Witnesses {
+			if w.URL != "" && len(c.Witnessed) < mostShown {
+				c.Witnessed = append(c.Witnessed, strings.TrimRight(w.URL, "/")+"/"+hex.EncodeToString(origin[:])+"/checkpoint")
+			}
+		}
 	}
 	return x.render("check", c)
 }
@@ -173,17 +193,17 @@ func (x *index) feed() (Page, error) {
 	if len(x.bundles) > 0 {
 		f.ID = x.bundles[0].Registrar + f.ID
 	}
-	f.Updated = x.at.UTC().Format(time.RFC3339)
 	f.Links = []atomLink{{"self", at + "feed.atom"}, {"alternate", at}}
-	from := max(0, x.N-newestFed)
+	from := x.fedFrom()
 	day := x.dayBefore(from)
 	for n := from; n < x.N; n++ {
 		i := x.item(n)
 		if i.Day != "" {
 			day = i.Day // of an entry that the program cannot read it is not known: it came after the one before
 		}
-		f.Entries = append(f.Entries, atomEntry{fmt.Sprintf("%sentries/%d", f.ID, n), fmt.Sprintf("Entry %d: %s", n, i.Words), day + "T00:00:00Z", atomLink{Href: fmt.Sprintf("%sentries/%d", at, n)}, i.Words + " " + i.Of})
+		f.Entries = append(f.Entries, atomEntry{fmt.Sprintf("%sentries/%d", f.ID, n), fmt.Sprintf("Entry %d: %s", n, i.Words), atomTime(day), atomLink{Href: fmt.Sprintf("%sentries/%d", at, n)}, i.Words + " " + i.Of})
 	}
+	f.Updated = atomTime(day)
 	slices.Reverse(f.Entries)
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
@@ -194,6 +214,24 @@ func (x *index) feed() (Page, error) {
 	}
 	b.WriteByte('\n')
 	return Page{Type: typeAtom, Body: visible(b.Bytes())}, nil
+}
+
+// atomTime is the beginning of a day: more is not known of most entries.
+func atomTime(day string) string { return day + "T00:00:00Z" }
+
+// fedFrom is the first entry of the feed.
+func (x *index) fedFrom() int64 {
+	days := map[uint32]bool{}
+	n := x.N
+	for ; n > max(0, x.N-mostFed); n-- {
+		if day := x.rows[n-1].day; day != 0 { // else it came after the one before
+			days[day] = true
+		}
+		if len(days) > 2 && n <= x.N-newestFed {
+			break
+		}
+	}
+	return n
 }
 
 // dayBefore is that of the last entry before one that the program can read, or of the checkpoint.

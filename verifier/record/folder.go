@@ -21,6 +21,9 @@ import (
 const (
 	// builtFile says what a build wrote, for the next.
 	builtFile = ".penname-built"
+	// buildingFile says what one writes that has not come to its end: a line of JSON, how far it goes,
+	// and then a line for each file but those of each entry that no build before wrote.
+	buildingFile = ".penname-building"
 	// unfinished is the folder of files that are being written.
 	unfinished = ".unfinished"
 )
@@ -51,6 +54,8 @@ type builder struct {
 	folders sync.Map // those in it, *os.Root by their paths
 
 	before  written
+	left    []written      // of builds that did not come to their end: how far they went, and files
+	journal *os.File       // buildingFile
 	same    int64          // so many ranges have the entries that they had
 	changed map[int64]bool // ranges of which something else is found
 
@@ -76,7 +81,7 @@ type Building struct {
 //
 // The pages of entries stay as they are. Those that a build of the same program wrote before are
 // not made again if their files have the sizes that they had. In the end, files that a build
-// before wrote and this one did not are removed, and no others.
+// before wrote, also one that was interrupted, and this one did not are removed, and no others.
 //
 // It fails with [ErrFolder], or as [Record.Page] does.
 func (r *Record) Build(ctx context.Context, dir string, how Building) (Built, error) {
@@ -101,6 +106,9 @@ func (r *Record) Build(ctx context.Context, dir string, how Building) (Built, er
 	defer b.close()
 	b.begin(how)
 	built := Built{Entries: b.x.N}
+	if err := b.claim(); err != nil {
+		return built, err
+	}
 	if err = b.x.each(ctx, func(number int64) error { return b.entries(ctx, number) }, b.page); err == nil {
 		err = b.write("index.html", b.first.Body)
 	}
@@ -142,6 +150,42 @@ func (b *builder) begin(how Building) {
 			b.changed[n/proof.RangeWidth] = true
 		}
 	}
+}
+
+// claim writes how far this build goes, behind what builds left that did not come to their end.
+func (b *builder) claim() error {
+	raw, err := b.root.ReadFile(buildingFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return ErrFolder.Because(err)
+	}
+	raw = raw[:bytes.LastIndexByte(raw, '\n')+1] // a line that was cut off is of no file yet
+	for line := range bytes.Lines(raw) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		var w written
+		if json.Unmarshal(line, &w) != nil {
+			w = written{Files: []string{string(line)}}
+		}
+		b.left = append(b.left, w)
+	}
+	goes, err := json.Marshal(written{Entries: b.now.Entries, Languages: b.now.Languages})
+	if err != nil {
+		return err
+	}
+	if err := b.replace(buildingFile, unfinished+"/building", slices.Concat(raw, goes, []byte("\n"))); err != nil {
+		return err
+	}
+	if b.journal, err = b.root.OpenFile(buildingFile, os.O_WRONLY|os.O_APPEND, 0); err != nil {
+		return ErrFolder.Because(err)
+	}
+	return nil
+}
+
+// note writes a line of the journal.
+func (b *builder) note(line string) error {
+	if _, err := b.journal.WriteString(line + "\n"); err != nil {
+		return ErrFolder.Because(err)
+	}
+	return nil
 }
 
 // entries writes the pages of the entries of a range, if they are not there.
@@ -219,6 +263,11 @@ func (b *builder) page(name string, p Page) error {
 	if name == "index.html" {
 		return nil
 	}
+	if _, known := slices.BinarySearch(b.before.Files, name); !known {
+		if err := b.note(name); err != nil {
+			return err
+		}
+	}
 	return b.write(name, p.Body)
 }
 
@@ -250,6 +299,9 @@ func (b *builder) folder(name string) (*os.Root, error) {
 
 func (b *builder) close() {
 	b.folders.Range(func(_, f any) bool { f.(*os.Root).Close(); return true })
+	if b.journal != nil {
+		b.journal.Close()
+	}
 }
 
 // write makes a file, or replaces it in one step if it has other bytes.
@@ -292,18 +344,20 @@ func (b *builder) replace(name, temporary string, body []byte) error {
 func (b *builder) remove() (removed int64, err error) {
 	slices.Sort(b.now.Files)
 	var old []string
-	for _, name := range b.before.Files {
-		if _, here := slices.BinarySearch(b.now.Files, name); !here {
-			old = append(old, name)
+	for _, before := range append(b.left, b.before) {
+		for _, name := range before.Files {
+			if _, here := slices.BinarySearch(b.now.Files, name); !here {
+				old = append(old, name)
+			}
 		}
-	}
-	for _, dir := range b.before.Languages {
-		from := b.x.N
-		if !slices.Contains(b.now.Languages, dir) {
-			from = 0
-		}
-		for n := from; n < b.before.Entries; n++ {
-			old = append(old, entryNames(dir, n)...)
+		for _, dir := range before.Languages {
+			from := b.x.N
+			if !slices.Contains(b.now.Languages, dir) {
+				from = 0
+			}
+			for n := from; n < before.Entries; n++ {
+				old = append(old, entryNames(dir, n)...)
+			}
 		}
 	}
 	folders := map[string]bool{}
@@ -335,5 +389,11 @@ func (b *builder) end() error {
 	if err != nil {
 		return err
 	}
-	return b.replace(builtFile, unfinished+"/built", raw)
+	if err := b.replace(builtFile, unfinished+"/built", raw); err != nil {
+		return err
+	}
+	if err := b.root.Remove(buildingFile); err != nil {
+		return ErrFolder.Because(err)
+	}
+	return nil
 }

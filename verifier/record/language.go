@@ -82,7 +82,7 @@ func (x *index) name(word string) string {
 // words are those: kinds of entries, of orders and of authorities, and what became of orders.
 var words = []string{
 	unreadable, "bundle", "recorded", "refused", "told", "objected", "approved", "declined", "authorised", "decision", "decided", "released", "lapsed", "deleted", "noticed", "expired", "erased", "ceremony", "platform", "reviewed",
-	"production", "emergency", "preservation", "extension", "secrecy_change", "withdrawal", "annulment", "validation", "suspension", "ruling", "link", "redelivery",
+	"production", "emergency", "preservation", "extension", "secrecy", "withdrawal", "annulment", "validation", "suspension", "ruling", "link", "redelivery",
 	"court", "judge", "investigating judge", "public prosecutor", "police",
 	"open", "complied", "complied partly", "withdrawn", "annulled", "stopped", "annulled after delivery", "lapsed after delivery", "other", "unknown",
 }

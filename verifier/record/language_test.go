@@ -105,7 +105,7 @@ func TestEachPageInEachLanguage(t *testing.T) {
 	}
 	t.Logf("%d pages, at most of %v bytes", tried, largest)
 	for path, words := range map[string]string{
-		"cy/index.html": "Eitemau diweddaraf", "cy/entries/4.html": "Derbyniwyd gorchymyn llys i agor 3 ffugenw.", "cy/days/2026-02.html": "Eitemau Chwefror 2026", "cy/kinds.html": ">cofnodwyd<",
+		"cy/index.html": "Eitemau diweddaraf", "cy/entries/4.html": "Derbyniwyd gorchymyn i agor 3 ffugenw.", "cy/days/2026-02.html": "Eitemau Chwefror 2026", "cy/kinds.html": ">cofnodwyd<",
 		"cy/statistics/2025.html": ">Rhag</text>", "cy/findings.html": "Roedd y bobl i gael gwybod erbyn", "cy/404.html": `href="/record/cy/search.html"`,
 		"cy/courts.html": "llys, GB-ENG", "cy/entries~1.html": "Pob eitem, rhan 1",
 	} {

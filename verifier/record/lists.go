@@ -14,20 +14,22 @@ const perPage = 30
 type facet struct {
 	heading, title, intro string
 	lists                 func(*index) map[string][]uint32
+	means                 map[string]string // what its words mean, where they are the log's own
 }
 
 // facets are by their folder.
 var facets = map[string]facet{
-	"kinds":         {"Entries of the kind", "Kinds of entries", "What an entry records.", func(x *index) map[string][]uint32 { return x.kinds }},
-	"warrants":      {"Orders of the kind", "Kinds of orders", "What courts ordered, of the orders that were recorded.", func(x *index) map[string][]uint32 { return x.warrants }},
-	"jurisdictions": {"Orders of the jurisdiction", "Jurisdictions", "Whose courts ordered it, by ISO 3166.", func(x *index) map[string][]uint32 { return x.jurisdictions }},
-	"classes":       {"Orders about the offence class", "Offence classes", "What an order was about, in the words of the rules.", func(x *index) map[string][]uint32 { return x.classes }},
+	"kinds":         {"Entries of the kind", "Kinds of entries", "What an entry records.", func(x *index) map[string][]uint32 { return x.kinds }, kindWords},
+	"warrants":      {"Orders of the kind", "Kinds of orders", "What was ordered, of the orders that were recorded.", func(x *index) map[string][]uint32 { return x.warrants }, orderWords},
+	"jurisdictions": {"Orders of the jurisdiction", "Jurisdictions", "Whose courts or other authorities ordered it, by ISO 3166.", func(x *index) map[string][]uint32 { return x.jurisdictions }, nil},
+	"classes":       {"Orders about the offence class", "Offence classes", "What an order was about, in the words of the rules.", func(x *index) map[string][]uint32 { return x.classes }, nil},
 }
 
 // item is an entry in a list.
 type item struct {
 	N              int64
 	Day, Words, Of string // Of: jurisdiction and class of an order
+	Code           string // that the words mean, or ""
 	Case           string // address of its case, or ""
 }
 
@@ -38,7 +40,8 @@ func (x *index) item(n int64) item {
 		i.Words = x.say("This program cannot read this entry.")
 		return i
 	}
-	i.Words = cut(l.WordsIn(x.say), 200)
+	m := x.records(l)
+	i.Words, i.Code = cut(m.Words, 200), m.Code
 	if l.Jurisdiction != "" {
 		i.Of = strings.TrimSuffix(l.Jurisdiction+", "+l.OffenceClass, ", ")
 	}
@@ -63,6 +66,8 @@ func cut(s string, most int) string {
 type link struct {
 	Href, Text string
 	Count      int
+	Means      string // what the text means, or ""
+	Code       string // that the text translates, or ""
 }
 
 // listing is a list of entries, or a part of it.
@@ -78,8 +83,8 @@ type listing struct {
 
 // listPage shows a part of a list, the newest entry first. Parts are fixed ranges, counted from
 // the oldest on from 1; the newest part has the address of the list itself.
-func (x *index) listPage(path, title string, entries []uint32, part int) (Page, error) {
-	return x.list(path, title, "", int64(len(entries)), part, func(i int64) int64 { return int64(entries[i]) })
+func (x *index) listPage(path, title, intro string, entries []uint32, part int) (Page, error) {
+	return x.list(path, title, intro, int64(len(entries)), part, func(i int64) int64 { return int64(entries[i]) })
 }
 
 func (x *index) list(path, title, intro string, count int64, part int, entry func(i int64) int64) (Page, error) {
@@ -181,11 +186,24 @@ func (x *index) directoryPage(path, title, intro string, links []link, part int)
 	return x.render("directory", d)
 }
 
+// means is what a word of a facet means, or "".
+func (x *index) means(of facet, word string) string {
+	if english := of.means[word]; english != "" {
+		return x.say(english)
+	}
+	return ""
+}
+
 // links are those to the lists of a facet.
 func (x *index) links(dir string) (all []link) {
-	lists := facets[dir].lists(x)
+	of := facets[dir]
+	lists := of.lists(x)
 	for _, name := range under(lists, "") {
-		all = append(all, link{dir + "/" + name + ".html", x.name(name), len(lists[name])})
+		l := link{Href: dir + "/" + name + ".html", Text: x.name(name), Count: len(lists[name]), Means: x.means(of, name)}
+		if l.Text != name {
+			l.Code = name
+		}
+		all = append(all, l)
 	}
 	return all
 }
@@ -231,7 +249,7 @@ func (x *index) spans(within string, length int) (all []link) {
 		counts[day[:length]] += len(x.days[day])
 	}
 	for _, name := range sortedDown(counts) {
-		all = append(all, link{"days/" + name + ".html", name, counts[name]})
+		all = append(all, link{Href: "days/" + name + ".html", Text: name, Count: counts[name]})
 	}
 	return all
 }
@@ -250,7 +268,7 @@ func (x *index) dayPage(name string, part int) (Page, error) {
 		}
 		title := x.say("Entries of %s", span.shown(t))
 		if span.inner == "" {
-			return x.listPage("days/"+name, title, x.days[name], part)
+			return x.listPage("days/"+name, title, "", x.days[name], part)
 		}
 		links := x.spans(name+"-", span.length)
 		if len(links) == 0 {

@@ -258,12 +258,13 @@ func (r *Record) Audit() (*proof.Report, error) {
 	return r.index.report, r.index.verdict
 }
 
-// Wrong is how many things the page of findings tells, or 0 before the log was read.
-func (r *Record) Wrong() int {
+// Wrong is how many things are wrong or late that the page of findings tells, and how many it tells
+// that this program could not judge; 0 before the log was read.
+func (r *Record) Wrong() (wrong, unjudged int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.index == nil {
-		return 0
+		return 0, 0
 	}
 	return r.index.wrong()
 }

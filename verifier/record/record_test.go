@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"html"
 	"io/fs"
 	"maps"
@@ -417,12 +418,16 @@ func TestFilesOfTheRecord(t *testing.T) {
 			Title   string `xml:"title"`
 		} `xml:"entry"`
 	}
-	if err := xml.Unmarshal(pages["feed.atom"].Body, &feed); err != nil || len(feed.Entries) != 20 || feed.Entries[0].ID != origin+"/record/entries/"+itoa(w.Size()-1) {
+	if err := xml.Unmarshal(pages["feed.atom"].Body, &feed); err != nil || len(feed.Entries) < 20 || feed.Entries[0].ID != origin+"/record/entries/"+itoa(w.Size()-1) {
 		t.Errorf("%+v, %v", feed, err)
 	}
 	for path, want := range map[string][]string{
 		"index.html":            {"28 November 2026, 12:00:00 UTC", "things that are wrong or late"},
-		"findings.html":         {"out_of_order", "malformed", "The persons were to be told by"},
+		"findings.html":         {"Something else has to come before it, or it came once already. <code class=\"hint\">out_of_order</code>", "The persons were to be told by", "<h2>What this program could not judge</h2>", ">leaf_not_understood<"},
+		"kinds.html":            {"A person deleted a sealed record. Only they know which.", ">recorded</a>"},
+		"warrants.html":         {"Keeps the records of pen names. Nothing is opened."},
+		"kinds/refused.html":    {"An order was refused: a rule forbids it. <code class=\"hint\">warrant.refused_by_rule</code>"},
+		"rules.html":            {"Rules 2, in force since 2025-12-09: 2 of 5", "Rules 1, in force from 2024-11-04 to 2025-12-09: 2 of 5"},
 		"rules/2-changes.html":  {"falls from 600 to 599"},
 		"rules/1.html":          {"custodian alba"},
 		"platforms.html":        {"Market &lt;i&gt;&amp; Fair&lt;/i&gt;", "The Square", "record 2 of town-square"},
@@ -484,38 +489,208 @@ func TestTheFeedStays(t *testing.T) {
 	}
 	day := proof.Day(w.Now)
 	moved, after := feed(w)
-	if e := after[origin+"/record/entries/27"]; moved != id || e.Updated != day+"T00:00:00Z" || e.Link.Href != "https://elsewhere.example/record/entries/27" || len(after) != 20 {
+	if e := after[origin+"/record/entries/27"]; moved != id || e.Updated != day+"T00:00:00Z" || e.Link.Href != "https://elsewhere.example/record/entries/27" || len(after) != 28 {
 		t.Errorf("%s %+v", moved, after)
 	}
 }
 
-// TestTheVerdictIsThatOfTheFindings: the first page counts what the page of findings tells, and the
-// page of statistics does not promise what the command then refuses.
-func TestTheVerdictIsThatOfTheFindings(t *testing.T) {
-	good := recordtest.New(t, origin)
-	good.Platform("town-square", nil)
-	unread := recordtest.New(t, origin)
-	unread.AddRaw([]byte(recordtest.Hostile))
-	for w, says := range map[*recordtest.World][2]string{
-		good:         {`<a href="findings.html">finds nothing wrong</a>`, "prints, byte for byte"},
-		unread:       {`<a href="findings.html">1 thing that is wrong or late</a>`, "prints no numbers"},
-		told(t, 300): {"things that are wrong or late</a>", "prints no numbers"},
-	} {
-		w.Publish(recordtest.Noon)
-		r := followed(t, w)
-		pages := all(t, r)
-		statistics := string(pages["statistics.html"].Body)
-		if !bytes.Contains(pages["index.html"].Body, []byte(says[0])) || !strings.Contains(statistics, says[1]) || !strings.Contains(statistics, "tell no number under 5") {
-			t.Errorf("%s\n%s", pages["index.html"].Body, statistics)
+// TestTheFeedHasTheNewestDays: all of the newest two, within a bound, and it is as old as its newest
+// entry: a checkpoint alone changes nothing.
+func TestTheFeedHasTheNewestDays(t *testing.T) {
+	var feed struct {
+		Updated string `xml:"updated"`
+		Entries []struct {
+			Updated string `xml:"updated"`
+		} `xml:"entry"`
+	}
+	fed := func(w *recordtest.World, at time.Time) []byte {
+		w.Publish(at)
+		p, err := followed(t, w).Page(t.Context(), "feed.atom")
+		if err == nil {
+			feed.Entries = nil
+			err = xml.Unmarshal(p.Body, &feed)
 		}
-		report, verdict := r.Audit()
-		if found := len(report.Findings) + len(report.Deadlines); r.Wrong() != found || (verdict != nil) != strings.Contains(statistics, "prints no numbers") {
-			t.Errorf("%d, not %d: %v", r.Wrong(), found, verdict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Body
+	}
+	w := recordtest.New(t, origin)
+	refused := func(n int) {
+		w.Later(1)
+		for range n {
+			w.Add(proof.RefusedLeaf(w.Now, "warrant.expired"))
+		}
+	}
+	for _, c := range []struct{ refused, fed int }{{40, 41}, {30, 70}, {3, 33}, {1, 20}, {600, 500}} { // of two days 4 would do: it has 20
+		refused(c.refused)
+		before := fed(w, recordtest.Noon)
+		if len(feed.Entries) != c.fed || feed.Updated != proof.Day(w.Now)+"T00:00:00Z" || feed.Entries[0].Updated != feed.Updated {
+			t.Errorf("after %d on %s: %d, %s", c.refused, proof.Day(w.Now), len(feed.Entries), feed.Updated)
+		}
+		if after := fed(w, recordtest.Noon.Add(time.Hour)); !bytes.Equal(after, before) {
+			t.Errorf("another checkpoint changes it to %s", after)
+		}
+	}
+}
+
+// newer is an entry of a version to come.
+const newer = `{"v":2,"kind":"later","day":"2099-01-01"}`
+
+// TestTheVerdictIsThatOfTheFindings: the first page counts what the page of findings tells, and the
+// page of statistics does not promise what the command then refuses. What accuses nobody is told
+// apart, everywhere.
+func TestTheVerdictIsThatOfTheFindings(t *testing.T) {
+	const fine, wrong, unjudged = `<a href="findings.html">finds nothing wrong</a>`, `<a href="findings.html">1 thing that is wrong or late</a>`, `<a href="findings.html">1 thing that this program could not judge</a>`
+	grown := func(raw ...string) *recordtest.World {
+		w := recordtest.New(t, origin)
+		w.Platform("town-square", nil)
+		for _, raw := range raw {
+			w.AddRaw([]byte(raw))
+		}
+		return w
+	}
+	for name, c := range map[string]struct {
+		w          *recordtest.World
+		first, not []string
+		statistics string
+		found      [2]int
+	}{
+		"nothing":  {grown(), []string{fine}, []string{unjudged, "wrong or late"}, "prints, byte for byte", [2]int{0, 0}},
+		"a breach": {grown(recordtest.Hostile), []string{wrong}, []string{fine, unjudged}, "an entry that breaks a rule stays in the log", [2]int{1, 0}},
+		"unjudged": {grown(newer), []string{fine, unjudged}, []string{"wrong or late"}, "could not judge", [2]int{0, 1}},
+		"both":     {grown(newer, recordtest.Hostile), []string{wrong, unjudged}, []string{fine}, "an entry that breaks a rule stays in the log", [2]int{1, 1}},
+		"a story":  {told(t, 300), []string{"things that are wrong or late</a>", unjudged}, []string{fine}, "an entry that breaks a rule stays in the log", [2]int{}},
+	} {
+		c.w.Publish(recordtest.Noon)
+		r := followed(t, c.w)
+		pages := all(t, r)
+		first, statistics, findings := string(pages["index.html"].Body), string(pages["statistics.html"].Body), string(pages["findings.html"].Body)
+		for _, says := range c.first {
+			if !strings.Contains(first, says) {
+				t.Errorf("%s: it does not say %q: %s", name, says, first)
+			}
+		}
+		for _, says := range c.not {
+			if strings.Contains(first, says) {
+				t.Errorf("%s: it says %q: %s", name, says, first)
+			}
+		}
+		if !strings.Contains(statistics, c.statistics) || !strings.Contains(statistics, "tell no number under 5") {
+			t.Errorf("%s: %s", name, statistics)
+		}
+		is, not := r.Wrong()
+		if _, verdict := r.Audit(); name != "a story" && [2]int{is, not} != c.found || (verdict != nil) != strings.Contains(statistics, "prints no numbers") {
+			t.Errorf("%s: %d and %d, not %v: %v", name, is, not, c.found, verdict)
+		}
+		broken, rest, apart := strings.Cut(findings, "<h2>What this program could not judge</h2>")
+		if apart != (not > 0) || strings.Contains(broken, "leaf_not_understood") || apart && (!strings.Contains(rest, "leaf_not_understood") || strings.Contains(rest, "malformed")) {
+			t.Errorf("%s: %s", name, findings)
 		}
 		for path, p := range pages {
 			if strings.HasPrefix(p.Type, "text/html") && !bytes.Contains(p.Body, []byte("can see whether the case was about it")) && !bytes.Contains(p.Body, []byte("weld a oedd yr achos yn ymwneud ag ef")) {
 				t.Errorf("%s does not say what a notice opens", path)
 			}
+			if path, ok := strings.CutPrefix(path, "entries/"); ok && strings.HasSuffix(path, ".html") {
+				accused, doubted := bytes.Contains(p.Body, []byte("An audit finds:")), bytes.Contains(p.Body, []byte("What this program could not judge:"))
+				if unknown := bytes.Contains(p.Body, []byte(`<code class="hint">leaf_not_understood</code>`)); doubted != unknown || accused && unknown {
+					t.Errorf("%s: entry %s: %s", name, path, p.Body)
+				}
+			}
+		}
+	}
+}
+
+// TestWhomACaseIsAbout: that is said of a case that names somebody, and of no other.
+func TestWhomACaseIsAbout(t *testing.T) {
+	w := recordtest.New(t, origin)
+	first := w.Warrant(proof.Production, 2, w.Salt(), nil)
+	back := w.Warrant(proof.Withdrawal, 0, w.Salt(), func(l *proof.Leaf) { l.Case = &first })
+	w.Publish(recordtest.Noon)
+	r := followed(t, w)
+	for of, want := range map[int64]bool{first: true, back: false} {
+		p, err := r.Page(t.Context(), "cases/"+itoa(of)+".html")
+		if err != nil || bytes.Contains(p.Body, []byte("Whom it is about")) != want {
+			t.Errorf("case %d: %v %s", of, err, p.Body)
+		}
+	}
+}
+
+// TestOrdersThatOpenAreToldApart: from those that take back, annul or answer, in the chart and its
+// table, whose sum stays what the log shows.
+func TestOrdersThatOpenAreToldApart(t *testing.T) {
+	w := recordtest.New(t, origin)
+	first := w.Warrant(proof.Production, 2, w.Salt(), nil)
+	w.Warrant(proof.Emergency, 1, w.Salt(), nil)
+	w.Warrant(proof.Preservation, 1, w.Salt(), nil)
+	w.Warrant(proof.Withdrawal, 0, w.Salt(), func(l *proof.Leaf) { l.Case = &first })
+	w.Publish(recordtest.Noon)
+	r := followed(t, w)
+	for path, want := range map[string][]string{
+		"statistics.html": {`>2024</a></th><td>5</td><td>4</td><td>2</td><td>0</td>`, `<desc id="opening-desc">2024: 2.</desc>`},
+		"index.html":      {`Orders recorded</a></dt><dd>4</dd>`, `Of these, that can open names</a></dt><dd>2</dd>`},
+	} {
+		p, err := r.Page(t.Context(), path)
+		for _, says := range want {
+			if err != nil || !bytes.Contains(p.Body, []byte(says)) {
+				t.Errorf("%s does not say %s: %v %s", path, says, err, p.Body)
+			}
+		}
+	}
+}
+
+// TestStatisticsOfALongTime: of many years in which there was everything, and much of it, no page is
+// too long.
+func TestStatisticsOfALongTime(t *testing.T) {
+	w := recordtest.New(t, origin)
+	w.Now = time.Date(2024, 11, 5, 0, 0, 0, 0, time.UTC)
+	kinds := []string{proof.Production, proof.Emergency, proof.Preservation, proof.Withdrawal, proof.Annulment, proof.Validation, proof.Ruling, proof.Suspension, proof.Link, proof.Redelivery, proof.SecrecyChange, proof.Extension}
+	codes := strings.Fields("bad_signature expires_before_objection signing_time validity_too_long reasons_missing offence_authority too_many_targets earlier_authority evidence_mismatch custodian_asks certificate_not_registered platform_key_too_new secrecy")
+	var first *int64
+	for range 26 * 12 {
+		w.Now = w.Now.AddDate(0, 1, 0)
+		for i, kind := range kinds {
+			k := proof.WarrantKindOf(kind)
+			targets := 0
+			if k.Targets {
+				targets = 1
+			}
+			n := w.Warrant(kind, targets, w.Salt(), func(l *proof.Leaf) {
+				l.Jurisdiction, l.OffenceClass = fmt.Sprintf("GB-E%c%c", 'A'+i, 'A'+i), strings.Repeat(string(rune('a'+i)), 30)
+				if k.Earlier {
+					l.Case = first
+				}
+			})
+			if first == nil {
+				first = &n
+			}
+		}
+		for _, code := range codes {
+			w.Add(proof.RefusedLeaf(w.Now, "warrant."+code))
+		}
+	}
+	w.Publish(w.Now.Add(time.Hour))
+	r := followed(t, w)
+	for _, path := range []string{"statistics.html", "statistics/2030.html", "kinds.html", "warrants.html", "findings.html", "search.html", "check.html", "index.html", "kinds/refused.html"} {
+		for _, in := range []string{"", "cy/"} {
+			p, err := r.Page(t.Context(), in+path)
+			if err != nil || len(p.Body) > record.MaxPage {
+				t.Errorf("%s%s: %d bytes, %v", in, path, len(p.Body), err)
+			}
+		}
+	}
+}
+
+// TestTheEntryToTryStays: the page that says how to check shows an entry whose proof begins for ever,
+// as soon as there is one.
+func TestTheEntryToTryStays(t *testing.T) {
+	for size, want := range map[int64]string{100: "entries/99.txt", 300: "entries/255.txt", 600: "entries/511.txt"} {
+		w := recordtest.New(t, origin)
+		w.Grow(size, 200)
+		w.Publish(recordtest.Noon)
+		p, err := followed(t, w).Page(t.Context(), "check.html")
+		if err != nil || !bytes.Contains(p.Body, []byte(want)) {
+			t.Errorf("of %d not %s: %v %s", w.Size(), want, err, p.Body)
 		}
 	}
 }
@@ -569,6 +744,73 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// holds is an error if a folder has other pages than these, beside what is mine, or not as many as a
+// build said.
+func holds(t *testing.T, dir string, pages map[string]record.Page, b record.Built) {
+	t.Helper()
+	have := map[string]bool{}
+	size := int64(0)
+	if err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path == ".penname-built" || strings.HasPrefix(path, "mine/") || path == "entries/mine.txt" {
+			return err
+		}
+		got, err := os.ReadFile(filepath.Join(dir, path))
+		if p, ok := pages[path]; !ok || !bytes.Equal(p.Body, got) {
+			t.Errorf("%s is another, or is left over", path)
+		}
+		have[path], size = true, size+int64(len(got))
+		return err
+	}); err != nil || len(have) != len(pages) || int64(len(have)) != b.Files || size != b.Bytes {
+		t.Errorf("%d files of %d bytes, %d pages, %+v, %v", len(have), size, len(pages), b, err)
+	}
+}
+
+// TestAnInterruptedBuildLeavesNothing: what it wrote is removed by the next that comes to its end, also
+// if there were two; and nothing else is, whatever its file says.
+func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
+	w := told(t, 300)
+	small := mirroredIn(t, w)
+	w.Grow(540, 200)
+	w.Publish(recordtest.Noon.Add(time.Hour))
+	large := mirroredIn(t, w)
+	dir, this := t.TempDir(), record.Building{Program: "this"}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	pages := all(t, small)
+	more := int64(len(all(t, large)) - len(pages))
+	for _, last := range []*record.Record{large, small} {
+		if err := os.Mkdir(at("index.html"), 0o755); err != nil { // what comes last cannot be written
+			t.Fatal(err)
+		}
+		for _, r := range []*record.Record{large, last} {
+			if b, err := r.Build(t.Context(), dir, this); !errors.Is(err, record.ErrFolder) {
+				t.Errorf("%+v, %v", b, err)
+			}
+		}
+		if err := os.Remove(at("index.html")); err != nil {
+			t.Fatal(err)
+		}
+		b, err := small.Build(t.Context(), dir, this)
+		if err != nil || b.Removed != more {
+			t.Errorf("%+v, not %d were removed: %v", b, more, err)
+		}
+		if holds(t, dir, pages, b); last == large {
+			for _, name := range []string{"mine/letter.html", "entries/mine.txt"} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(at(name)), 0o755), os.WriteFile(at(name), []byte("mine"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(os.Remove(at("index.html")), os.WriteFile(at(".penname-building"), []byte("../outside.html\n/etc/hostname\nmine\n\n.penname-built\n{\nentries/mine.txt"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range []string{"mine/letter.html", "entries/mine.txt", ".penname-built"} {
+		if b, err := os.ReadFile(at(name)); err != nil || name != ".penname-built" && string(b) != "mine" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
 // TestBuildKeepsWhatStays: pages of settled entries are not made again, unless something is not as it
 // was; what a build wrote and nothing leads to any more is removed, and nothing else.
 func TestBuildKeepsWhatStays(t *testing.T) {
@@ -585,22 +827,7 @@ func TestBuildKeepsWhatStays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err, errors.Unwrap(err))
 		}
-		pages := pagesOf[r]
-		have := map[string]bool{}
-		size := int64(0)
-		if err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || path == ".penname-built" || strings.HasPrefix(path, "mine/") || path == "entries/mine.txt" {
-				return err
-			}
-			got, err := os.ReadFile(filepath.Join(dir, path))
-			if p, ok := pages[path]; !ok || !bytes.Equal(p.Body, got) {
-				t.Errorf("%s is another, or is left over", path)
-			}
-			have[path], size = true, size+int64(len(got))
-			return err
-		}); err != nil || len(have) != len(pages) || int64(len(have)) != b.Files || size != b.Bytes {
-			t.Errorf("%d files of %d bytes, %d pages, %+v, %v", len(have), size, len(pages), b, err)
-		}
+		holds(t, dir, pagesOf[r], b)
 		return b
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }

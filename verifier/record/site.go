@@ -243,7 +243,7 @@ func init() { //nolint:gochecknoinits // they refer to what refers to them
 	}
 	for dir, of := range facets {
 		inDir[dir] = func(x *index, name string, part int) (Page, error) {
-			return x.listPage(dir+"/"+name, x.say(of.heading)+": "+x.name(name), of.lists(x)[name], part)
+			return x.listPage(dir+"/"+name, x.say(of.heading)+": "+x.name(name), x.means(of, name), of.lists(x)[name], part)
 		}
 	}
 }

@@ -16,13 +16,23 @@ import (
 
 // periodRow is a period in the table of a page.
 type periodRow struct {
-	Name, Href                                                    string
-	Entries, Recorded, Refused, PenNames, Delivered, Lapsed, Told int64
+	Name, Href                                                             string
+	Entries, Recorded, Opening, Refused, PenNames, Delivered, Lapsed, Told int64
 }
 
 func rowOf(p proof.Period) periodRow {
-	return periodRow{Name: p.Name, Entries: p.Entries, Recorded: p.ByKind[proof.KindRecorded], Refused: p.ByKind[proof.KindRefused], PenNames: p.Targets,
+	return periodRow{Name: p.Name, Entries: p.Entries, Recorded: p.ByKind[proof.KindRecorded], Opening: opening(p.Warrants), Refused: p.ByKind[proof.KindRefused], PenNames: p.Targets,
 		Delivered: p.ByKind[proof.KindReleased], Lapsed: p.ByKind[proof.KindLapsed], Told: p.ByKind[proof.KindNoticed]}
+}
+
+// opening is how many of the orders by their kinds are of one that can open names.
+func opening(warrants map[string]int64) (n int64) {
+	for kind, of := range warrants {
+		if proof.WarrantKindOf(kind).Opens {
+			n += of
+		}
+	}
+	return n
 }
 
 // counted is the page of statistics, of all years or of one.
@@ -35,22 +45,35 @@ type counted struct {
 	Tables []table
 	Files  []link
 	Yearly bool
-	Found  bool // an audit finds something, so that escrow log statistics prints nothing
+
+	// Of an audit that finds something escrow log statistics prints nothing.
+	Found    bool
+	Unjudged bool // there is only what this program could not judge
 }
 
 // table is a small table of names and numbers.
 type table struct {
 	Title  string
-	Rows   [][2]string
+	Rows   []tableRow
 	Hidden int
 }
 
-// mostRows are in a table of a page.
-const mostRows = 24
+type tableRow struct {
+	meaning
+	Number string
+}
+
+// How many rows are in the table of periods of a page, and in another, and bars in a chart.
+const (
+	mostRows    = 18
+	mostInTable = 12
+	mostBars    = 12
+)
 
 func (x *index) statisticsPage() (Page, error) {
 	c := counted{frame: x.frame("statistics.html", x.say("Statistics")), Yearly: true, Found: x.verdict != nil,
-		Intro: x.say("Counted from the entries, one by one: on this page and in the files by year and month no number is left out or rounded, and anybody who counts again comes to the same.")}
+		Intro: x.say("Counted from the entries, one by one. In the files by year and month no number is left out or rounded, and anybody who counts again comes to the same. This page shows the newest %s years, and the %s largest numbers of each table.", strconv.Itoa(mostRows), strconv.Itoa(mostInTable))}
+	c.Unjudged = errors.Is(x.verdict, proof.ErrNewer) || errors.Is(x.verdict, proof.ErrIncomplete)
 	rows := make([]periodRow, 0, len(x.years))
 	for _, p := range x.years {
 		r := rowOf(p)
@@ -60,7 +83,7 @@ func (x *index) statisticsPage() (Page, error) {
 		}
 		rows = append(rows, r)
 	}
-	c.count(x, rows, x.say("Orders recorded by year"), x.say("Deliveries of what an order opens, by year"))
+	c.count(x, rows, x.say("Orders that can open names, by year"), x.say("Deliveries of what an order opens, by year"))
 	s := x.report.Statistics
 	c.Tables = x.tables(s.Warrants, s.Jurisdictions, s.Offences, s.Refusals)
 	c.Files = []link{
@@ -74,11 +97,12 @@ func (x *index) statisticsPage() (Page, error) {
 func (c *counted) count(x *index, rows []periodRow, orders, deliveries string) {
 	c.Hidden = max(0, len(rows)-mostRows)
 	rows = rows[c.Hidden:]
-	recorded, delivered := make([]bar, 0, len(rows)), make([]bar, 0, len(rows))
-	for _, r := range rows {
-		recorded, delivered = append(recorded, bar{Name: r.Name, Count: r.Recorded}), append(delivered, bar{Name: r.Name, Count: r.Delivered})
+	drawn := rows[max(0, len(rows)-mostBars):]
+	opening, delivered := make([]bar, 0, len(drawn)), make([]bar, 0, len(drawn))
+	for _, r := range drawn {
+		opening, delivered = append(opening, bar{Name: r.Name, Count: r.Opening}), append(delivered, bar{Name: r.Name, Count: r.Delivered})
 	}
-	c.Charts = []chart{x.draw("recorded", orders, recorded), x.draw("delivered", deliveries, delivered)}
+	c.Charts = []chart{x.draw("opening", orders, opening), x.draw("delivered", deliveries, delivered)}
 	c.Rows = slices.Clone(rows)
 	slices.Reverse(c.Rows)
 }
@@ -89,7 +113,18 @@ func (x *index) tables(warrants, jurisdictions, offences, refusals map[string]in
 	for kind, n := range warrants {
 		named[x.name(kind)] += n
 	}
-	return []table{tableOf(x.say("Kinds of orders"), named), tableOf(x.say("Jurisdictions"), jurisdictions), tableOf(x.say("Offence classes"), offences), tableOf(x.say("Why orders were refused"), refusals)}
+	return []table{tableOf(x.say("Kinds of orders"), named), tableOf(x.say("Jurisdictions"), jurisdictions), tableOf(x.say("Offence classes"), offences), x.ofRefusals(refusals)}
+}
+
+// ofRefusals is why orders were refused.
+func (x *index) ofRefusals(counts map[string]int64) table {
+	t := tableOf(x.say("Why orders were refused"), counts)
+	for i := range t.Rows {
+		if why := refusalWords[t.Rows[i].Words]; why != "" {
+			t.Rows[i].meaning = meaning{Words: x.say(why), Code: t.Rows[i].Words}
+		}
+	}
+	return t
 }
 
 // orderWord is a word of what became of orders.
@@ -113,11 +148,10 @@ func tableOf(title string, counts map[string]int64) table {
 		}
 		return strings.Compare(a, b)
 	})
-	most := mostRows / 2
-	for _, name := range names[:min(len(names), most)] {
-		t.Rows = append(t.Rows, [2]string{name, strconv.FormatInt(counts[name], 10)})
+	for _, name := range names[:min(len(names), mostInTable)] {
+		t.Rows = append(t.Rows, tableRow{meaning{Words: name}, strconv.FormatInt(counts[name], 10)})
 	}
-	t.Hidden = max(0, len(names)-most)
+	t.Hidden = max(0, len(names)-mostInTable)
 	return t
 }
 
@@ -139,7 +173,7 @@ func (x *index) yearPage(name string, part int) (Page, error) {
 			rows = append(rows, r)
 		}
 	}
-	c.count(x, rows, x.say("Orders recorded by month"), x.say("Deliveries of what an order opens, by month"))
+	c.count(x, rows, x.say("Orders that can open names, by month"), x.say("Deliveries of what an order opens, by month"))
 	p := x.years[at]
 	c.Tables = x.tables(p.Warrants, p.Jurisdictions, p.Offences, p.Refusals)
 	for _, y := range x.report.Years {
@@ -160,7 +194,7 @@ func (x *index) ofOrders(y proof.Year) table {
 		if r[2] != "orders" {
 			continue
 		}
-		if len(t.Rows) == mostRows/2 {
+		if len(t.Rows) == mostInTable {
 			t.Hidden++
 			continue
 		}
@@ -176,7 +210,7 @@ func (x *index) ofOrders(y proof.Year) table {
 		if r[7] == "true" {
 			what = append(what, x.say("stated to be deleted"))
 		}
-		t.Rows = append(t.Rows, [2]string{strings.Join(what, ", "), r[8]})
+		t.Rows = append(t.Rows, tableRow{meaning{Words: strings.Join(what, ", ")}, r[8]})
 	}
 	return t
 }

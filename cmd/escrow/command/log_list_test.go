@@ -74,7 +74,7 @@ func TestLogList(t *testing.T) {
 		}
 	}
 	r := o.run("log", "list", "--kind", "recorded")
-	if !strings.Contains(r.out, "       1  2026-03-02  recorded    A court's order to open 1 pen name was accepted.\n") {
+	if !strings.Contains(r.out, "       1  2026-03-02  recorded    An order to open 1 pen name was accepted.\n") {
 		t.Error(r.out)
 	}
 	for args, says := range map[string]string{
@@ -141,7 +141,7 @@ func TestLogShow(t *testing.T) {
 	o := listing(t)
 	kept := filepath.Join(t.TempDir(), "1.tlog-proof")
 	r := o.run("log", "show", "1", "--save-proof", kept)
-	for _, want := range []string{"entry 1, 2026-03-02, recorded\nA court's order to open 1 pen name was accepted.\n", "  jurisdiction: GB\n", "  secret until: 2027-03-02\n",
+	for _, want := range []string{"entry 1, 2026-03-02, recorded\nAn order to open 1 pen name was accepted.\n", "  jurisdiction: GB\n", "  secret until: 2027-03-02\n",
 		string(o.served.leaves[1]), "checked: 3 hashes lead from it to the root ", "escrow log list --case 1 shows what became of it"} {
 		if r.code != 0 || !strings.Contains(r.out, want) {
 			t.Errorf("%d, not %q:\n%s%s", r.code, want, r.out, r.errs)

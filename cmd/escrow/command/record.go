@@ -57,16 +57,21 @@ func recordBuild(p *program) *cobra.Command {
 			}
 			report, _ := r.Audit() // its verdict is on the pages
 			text := fmt.Sprintf("%d entries in %d files, %.1f MB, %d files written, %d removed\nof the log of %v", built.Entries, built.Files, float64(built.Bytes)/1e6, built.Written, built.Removed, report.Seen())
-			if n := r.Wrong(); n > 0 {
-				text += fmt.Sprintf("\nan audit finds %d things that are wrong or late: findings.html names them", n)
+			wrong, unjudged := r.Wrong()
+			if wrong > 0 {
+				text += fmt.Sprintf("\nan audit finds %d things that are wrong or late: findings.html names them", wrong)
+			}
+			if unjudged > 0 {
+				text += fmt.Sprintf("\nthings that this program could not judge: %d, which findings.html names, too", unjudged)
 			}
 			return p.print(built, text)
 		})
 	c.Long = "Makes every page of the public record in a folder, from a mirror that escrow log mirror\n" +
 		"keeps, and from nothing else. The pages are those that the service shows at /record/ at\n" +
 		"the same checkpoint, byte for byte. Addresses are relative: serve the folder anywhere, or\n" +
-		"open index.html. DIR is a new or empty folder, or one that this command made of the same\n" +
-		"log, as its file " + siteFile + " says; nothing else is written over.\n\n" +
+		"open index.html; as /record/ if it is to answer wrong addresses, since the links of its\n" +
+		"404.html begin there. DIR is a new or empty folder, or one that this command made of the\n" +
+		"same log, as its file " + siteFile + " says; nothing else is written over.\n\n" +
 		"Run it again after escrow log mirror. The pages of an entry stay as they are: its proof\n" +
 		"is completed by a file that 256 entries have in common, in proofs/, and those are written\n" +
 		"at each new checkpoint, beside lists and what is counted. A file that stays the same keeps\n" +

@@ -69,12 +69,16 @@ var program4tests struct {
 	err error
 }
 
+// installed is what the page says to install. Nothing in the file of the module keeps go install from
+// it: that refuses a module that replaces or excludes others.
+const installed = "github.com/penname/penname/cmd/escrow"
+
 // withProgram is a PATH on which escrow is this program.
 func withProgram(t *testing.T) string {
 	t.Helper()
 	program4tests.Do(func() {
 		if program4tests.dir, program4tests.err = os.MkdirTemp("", "escrow-record"); program4tests.err == nil {
-			out, err := exec.Command("go", "build", "-o", filepath.Join(program4tests.dir, "escrow"), "../../escrow").CombinedOutput() //nolint:gosec,noctx // our own
+			out, err := exec.Command("go", "build", "-o", filepath.Join(program4tests.dir, "escrow"), installed).CombinedOutput() //nolint:gosec,noctx // our own
 			if program4tests.err = err; err != nil {
 				program4tests.err = &exec.Error{Name: string(out), Err: err}
 			}
@@ -88,19 +92,34 @@ func withProgram(t *testing.T) string {
 }
 
 // TestCheckItYourself runs what the record's page says, line by line as it stands there, in an
-// empty folder; and what it makes is what was served.
+// empty folder; and what it makes is what was served. Only of getting the program no network is
+// asked: what is named there is built from here.
 func TestCheckItYourself(t *testing.T) {
 	w, at := service(t, well)
 	page := fetched(t, at+"/record/check")
 	blocks := regexp.MustCompile(`(?s)<pre><code[^>]*>(.*?)</code></pre>`).FindAllStringSubmatch(page, -1)
 	entry := regexp.MustCompile(`(?s)<pre><code>(curl .*?)</code></pre>`).FindAllStringSubmatch(fetched(t, at+"/record/entries/7"), -1)
-	if len(blocks) != 4 || len(entry) != 1 {
+	if len(blocks) != 6 || len(entry) != 1 {
 		t.Fatalf("%d commands on the page, %d at an entry", len(blocks), len(entry))
 	}
 	dir, path := t.TempDir(), withProgram(t)
-	for _, b := range append(blocks, entry...) {
+	install, rest, _ := strings.Cut(html.UnescapeString(blocks[0][1]), "\n")
+	if install != "go install "+installed+"@latest" {
+		t.Error(install)
+	}
+	if said := shellRun(t, dir, path, rest+"\nprintf %s \"$PATH\""); !strings.HasSuffix(said, "/bin") {
+		t.Error(said)
+	}
+	module, err := os.ReadFile("../../../go.mod")
+	if err != nil || !strings.HasPrefix(string(module), "module github.com/penname/penname\n") || regexp.MustCompile(`(?m)^\s*(replace|exclude)\b`).Match(module) {
+		t.Errorf("what the page names cannot be installed: %v", err)
+	}
+	for _, b := range append(blocks[1:], entry...) {
 		said := shellRun(t, dir, path, html.UnescapeString(b[1]))
 		t.Logf("%s", said)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "monitor/monitor.json")); err != nil {
+		t.Error("nothing was watched: ", err)
 	}
 	if raw, err := os.ReadFile(filepath.Join(dir, "bundle.json")); err != nil || len(raw) == 0 || !strings.Contains(page, w.Bundle.Hash()) {
 		t.Error(err)
@@ -189,7 +208,7 @@ func TestRecordCommands(t *testing.T) {
 		code int
 		says string
 	}{
-		{"record check " + good + " --bundle " + bundle, 0, "entry 4, 2025-05-23\nA court's order to open 3 pen names was accepted."},
+		{"record check " + good + " --bundle " + bundle, 0, "entry 4, 2025-05-23\nAn order to open 3 pen names was accepted."},
 		{"record check " + good + " --bundle " + stranger + " --bundle " + bundle, 0, "entry 4"},
 		{"record check " + parts + " --bundle " + bundle, 0, "entry 4, 2025-05-23\n"},
 		{"record check " + strings.Fields(parts)[0] + " --bundle " + bundle, 1, "record.bad_entry_file: the file is not an entry of the public record with its whole proof"},

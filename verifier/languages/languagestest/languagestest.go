@@ -197,7 +197,7 @@ func (texts Texts) OfRecord(t *testing.T, root string) {
 	t.Helper()
 	in := func(name string) string { return filepath.Join(root, "verifier", name) }
 	texts.OfTemplates(t, Templates(t, in("record/pages/*.html"))...)
-	texts.OfCalls(t, append(Sources(t, in("record")), in("proof/words.go"), filepath.Join(root, "policy/platform.go")), []string{"say"}, []string{"facets", "words", "due", "months", "unreadable", "whatWarrantsDo", "confirmed"})
+	texts.OfCalls(t, append(Sources(t, in("record")), in("proof/words.go"), filepath.Join(root, "policy/platform.go")), []string{"say"}, []string{"facets", "words", "due", "months", "unreadable", "whatWarrantsDo", "confirmed", "findingWords", "kindWords", "orderWords", "whyRefused"})
 	texts.OfCalls(t, []string{in("proof/words.go")}, []string{"add", "number"}, nil)
 }
 
@@ -248,7 +248,7 @@ func (texts Texts) ofQuestions(t *testing.T, name string) {
 			texts[text] = name
 		}
 	}
-	ast.Inspect(parsedSource(t, name), func(n ast.Node) bool {
+	ast.Inspect(Source(t, name), func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.KeyValueExpr:
 			if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Text" {
@@ -270,7 +270,7 @@ func (texts Texts) ofQuestions(t *testing.T, name string) {
 // ofRefusals adds the words of the refusals in a source whose codes are meant.
 func (texts Texts) ofRefusals(t *testing.T, name string, meant func(code string) bool) {
 	t.Helper()
-	ast.Inspect(parsedSource(t, name), func(n ast.Node) bool {
+	ast.Inspect(Source(t, name), func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
 		if !ok || len(call.Args) != 3 {
 			return true
@@ -286,7 +286,8 @@ func (texts Texts) ofRefusals(t *testing.T, name string, meant func(code string)
 	})
 }
 
-func parsedSource(t *testing.T, name string) *ast.File {
+// Source is a source, parsed.
+func Source(t *testing.T, name string) *ast.File {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
