@@ -95,8 +95,9 @@ func logSplit(p *program) *cobra.Command {
 		"Without it nobody can know, and the command says so (log.split_unknown), with the exit\n" +
 		"code 1. Cosignatures of witnesses do not matter; the log alone answers for what it signs.\n\n" +
 		"A log that went back is proof.rollback: a quorum of the bundle's witnesses cosigned the\n" +
-		"smaller tree after one had cosigned the larger, by more than clocks may differ. The\n" +
-		"log and those witnesses answer for that, whether or not the larger contains the smaller."
+		"smaller tree after one had cosigned the larger, by more than clocks may differ. The log\n" +
+		"and those witnesses answer for that, whether or not the larger contains the smaller. Give\n" +
+		"the bundle that was in force then: witnesses of others do not count."
 	c.Example += "\n  escrow log split refused-X refused-X.known --divergence refused-X.divergence --bundle bundle.json"
 	c.Flags().StringVar(&divergence, "divergence", "", "file that an audit or a mirror kept beside a checkpoint: two of different sizes are compared by it")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that names the log and its key")
