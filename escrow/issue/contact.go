@@ -19,12 +19,13 @@ import (
 // of both sides, whose a pen name is. It counts once the person has typed the code that was
 // sent to it.
 
+// What refuses an address, or a code for one.
 var (
 	errCodes = refusal.New(refusal.NotYet, "contact.too_many_codes",
 		"three codes were sent today, and no more are, so that nobody is flooded: use the last one, or come back tomorrow")
-	errCodeWrong = refusal.New(refusal.Invalid, "contact.wrong_code",
+	ErrCodeWrong = refusal.New(refusal.Invalid, "contact.wrong_code",
 		"that is not the code: type the eight digits that were sent last, with or without a space")
-	errCodeOver = refusal.New(refusal.Conflict, "contact.code_over",
+	ErrCodeOver = refusal.New(refusal.Conflict, "contact.code_over",
 		"no code is waited for: it is older than an hour, was wrong five times, or was used; enter the address again for a new one")
 	errContactBusy = refusal.New(refusal.Conflict, "contact.changed_meanwhile",
 		"your address was changed at the same moment, in another window or by a deletion: look at your page")
@@ -33,7 +34,7 @@ var (
 // OfContact reports whether an error is about an address or a code as it was typed, and the
 // person can mend it at once.
 func OfContact(err error) bool {
-	return errors.Is(err, mail.ErrAddress) || errors.Is(err, errCodes) || errors.Is(err, errCodeWrong) || errors.Is(err, errCodeOver)
+	return errors.Is(err, mail.ErrAddress) || errors.Is(err, errCodes) || errors.Is(err, ErrCodeWrong) || errors.Is(err, ErrCodeOver)
 }
 
 // Bounds of the codes.
@@ -103,7 +104,7 @@ func (s *Issuer) ConfirmAddress(ctx context.Context, p Person, code string) erro
 	wrong := false
 	err := s.changeContact(ctx, p, func(c *Contact, now time.Time) (told []Told, err error) {
 		if !c.Waits(now) {
-			return nil, errCodeOver
+			return nil, ErrCodeOver
 		}
 		if wrong = subtle.ConstantTimeCompare([]byte(code), []byte(c.Code)) == 0; wrong {
 			c.Wrong++
@@ -116,7 +117,7 @@ func (s *Issuer) ConfirmAddress(ctx context.Context, p Person, code string) erro
 		return told, nil
 	})
 	if err == nil && wrong {
-		err = errCodeWrong
+		err = ErrCodeWrong
 	}
 	return err
 }

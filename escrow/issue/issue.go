@@ -20,7 +20,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
@@ -275,35 +274,38 @@ type Store interface {
 	Passkeys(ctx context.Context, p Person) ([]Passkey, error)
 	// PasskeyOf returns the one with that credential id, and whose it is; false if there is none.
 	PasskeyOf(ctx context.Context, id []byte) (p Person, k Passkey, there bool, err error)
-	// AddPasskey stores one more of p's, and ends a recovery of theirs that was not used. It stores nothing and reports false if a passkey with
-	// its id is there, of whomever; it is ErrPasskeys if p has MaxPasskeys, and ErrErased if the
-	// erasure of p's label was asked for.
-	AddPasskey(ctx context.Context, p Person, k Passkey) (bool, error)
+	// AddPasskey stores one more of p's, and ends a recovery of theirs that was not used: see
+	// [Recovery.Left]. If it is the first one, their sessions end as by EndSessions: they were begun by
+	// the provider alone, which does not do from now on. It stores nothing and reports false if a
+	// passkey with its id is there, of whomever; it is ErrPasskeys if p has MaxPasskeys, and ErrErased
+	// if the erasure of p's label was asked for. What is told is told with it, here and below.
+	AddPasskey(ctx context.Context, p Person, k Passkey, t Telling) (added, first bool, err error)
 	// RenamePasskey gives it another word. It is ErrNoPasskey if p has none with that id.
-	RenamePasskey(ctx context.Context, p Person, id []byte, word string) error
-	// RemovePasskeys removes those of p's with these ids, or all if there are none: also the
-	// recovery then. To remove one again is no error.
-	RemovePasskeys(ctx context.Context, p Person, ids ...[]byte) error
+	RenamePasskey(ctx context.Context, p Person, id []byte, word string, t Telling) error
+	// RemovePasskey removes that of p's with this id, and the recovery with the last one, and ends
+	// p's sessions as EndSessions does: one may have been begun by it. To remove it again is no error,
+	// and ends nothing.
+	RemovePasskey(ctx context.Context, p Person, id []byte, t Telling) error
+	// RemovePasskeys removes all of p's, with the recovery.
+	RemovePasskeys(ctx context.Context, p Person) error
 	// CountPasskey notes the counter that a passkey showed on a day, unless it is not higher
 	// than at every use before, and than since: then it notes nothing and reports false.
 	// Two zeros are of one that does not count. It changes no row that is there, and says in
 	// none whose it is: see package postgres. It may forget what was a year before.
 	CountPasskey(ctx context.Context, id []byte, since, now uint32, day time.Time) (rises bool, err error)
 
-	// BeginRecovery stores one that begins at now, and puts a mail about it into the outbox, if
-	// c is confirmed, in one transaction; or it changes nothing and returns the one that stands.
-	BeginRecovery(ctx context.Context, p Person, now time.Time, c Contact) (Recovery, error)
-	// UseRecovery marks the one that is open at now as used, and reports whether there was one:
-	// of several at once one gets it.
-	UseRecovery(ctx context.Context, p Person, now time.Time) (bool, error)
+	// BeginRecovery stores one that begins at t.At, see [Recovery.Next], or changes nothing, tells
+	// nobody and returns the one that stands.
+	BeginRecovery(ctx context.Context, p Person, t Telling) (Recovery, error)
+	// UseRecovery marks the one that is open at t.At as used in the first of these browsers, and
+	// returns that moment: of several at once one gets it. Of one that was used in any of them, see
+	// [Recovery.Again], it returns when, changes nothing and tells nobody. Else it reports false.
+	UseRecovery(ctx context.Context, p Person, t Telling, in ...Browser) (at time.Time, used bool, err error)
 	// Recovery returns the one that was begun and not ended, also if it has lapsed or was used.
 	Recovery(ctx context.Context, p Person) (Recovery, error)
-	// EndRecovery ends it. To end it again is no error.
-	EndRecovery(ctx context.Context, p Person) error
-
-	// Tell puts a mail of a kind to a confirmed address into the outbox, or two if the answer is
-	// lost.
-	Tell(ctx context.Context, c Contact, kind mail.Kind, at time.Time) error
+	// EndRecovery ends it, also what is left of it, and p's sessions as EndSessions does, and returns
+	// what it was. If there is none it ends nothing, and tells nobody.
+	EndRecovery(ctx context.Context, p Person, t Telling) (Recovery, error)
 
 	// Change notes c, which concerns p alone, for ChangeDays, and the first ChangesADay of a
 	// day; of what [ChangeKind.Lets] in as many more. It does nothing if the erasure of p's label was asked for.

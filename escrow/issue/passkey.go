@@ -2,6 +2,7 @@ package issue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/penname/penname/escrow/mail"
@@ -16,10 +17,11 @@ import (
 //	no passkey              a proof at the provider signs in
 //	a passkey, none waits   it begins a recovery, and the person's address is told
 //	one waits               it says how long it still does
-//	waited                  it signs in, once
+//	waited                  it signs in, once: for RecoveryAgain in the same browser, too
 //	used, cancelled, lapsed as if there had been none
 //
-// To add a passkey ends one, too: whoever recovered has a way in again.
+// To add a passkey ends one, too: whoever recovered has a way in again. That somebody was let in by
+// one is known for RecoveryIn, whatever begins or ends meanwhile.
 //
 // The passkeys are of one record: whoever asked to be deleted has none, and gets none back.
 const (
@@ -27,6 +29,10 @@ const (
 	RecoveryWait = 72 * time.Hour
 	RecoveryOpen = 7 * 24 * time.Hour
 	RecoveryIn   = 12 * time.Hour // that a session lasts which one began
+
+	// RecoveryAgain is how long whoever used one may use it once more in the same browser: what comes
+	// after it may fail, and an answer may be lost.
+	RecoveryAgain = 10 * time.Minute
 )
 
 // What refuses a change of somebody's passkeys.
@@ -60,10 +66,14 @@ func (s *Issuer) UserHandle(ctx context.Context, p Person) ([]byte, error) {
 // Recovery is one that was begun. The zero value is none.
 type Recovery struct {
 	Began time.Time
-	Used  time.Time // it signed somebody in, and is over; zero: it did not
+	Used  time.Time // when it signed somebody in, or the one before it did, lately; zero: none did
+	By    Browser   // in which that was
 
 	Lapsed bool // one before it was not used in time: said by Issuer.ByIdentity when it begins
 }
+
+// Browser tells by a secret of it that it is the same one again. The zero value is none.
+type Browser [16]byte
 
 // From is when the same proof of identity signs in.
 func (r Recovery) From() time.Time { return r.Began.Add(RecoveryWait) }
@@ -76,14 +86,57 @@ func (r Recovery) Open(now time.Time) bool {
 	return r.Stands(now) && !now.Before(r.From())
 }
 
+// Over reports whether it signed somebody in itself: the one before it did so before it began.
+func (r Recovery) Over() bool { return !r.Used.Before(r.From()) }
+
 // Stands reports whether it has neither lapsed at now nor was used, nor is none.
 func (r Recovery) Stands(now time.Time) bool {
-	return !r.Began.IsZero() && r.Used.IsZero() && now.Before(r.Until())
+	return !r.Began.IsZero() && !r.Over() && now.Before(r.Until())
 }
 
-// UsedLately reports whether somebody may be signed in by it at now.
+// UsedLately reports whether somebody may be signed in by it, or by the one before it, at now.
 func (r Recovery) UsedLately(now time.Time) bool {
 	return !r.Used.IsZero() && now.Before(r.Used.Add(RecoveryIn))
+}
+
+// Again reports whether it signs in once more at now, in one of these browsers.
+func (r Recovery) Again(now time.Time, in ...Browser) bool {
+	return !r.Used.IsZero() && now.Before(r.Used.Add(RecoveryAgain)) && r.By != Browser{} && slices.Contains(in, r.By)
+}
+
+// Next is the one that begins at now after r.
+func (r Recovery) Next(now time.Time) Recovery {
+	next := Recovery{Began: now}
+	if r.UsedLately(now) {
+		next.Used, next.By = r.Used, r.By
+	}
+	return next
+}
+
+// Left is what is left of r if it ends at now: who was let in lately, else nothing.
+func (r Recovery) Left(now time.Time) Recovery {
+	if !r.UsedLately(now) {
+		return Recovery{}
+	}
+	return Recovery{Began: r.Used.Add(-RecoveryWait), Used: r.Used, By: r.By}
+}
+
+// Telling is what a store notes of a change, and tells the person's address, in one transaction
+// with it: so neither is missing of what was done.
+type Telling struct {
+	Change Change
+	Mail   mail.Kind // "": nobody is told
+	To     Contact   // which counts if it is confirmed
+	At     time.Time
+}
+
+// telling is that of a change which is made now, with a mail if it lets somebody in.
+func (s *Issuer) telling(ctx context.Context, p Person, kind ChangeKind, detail string, about mail.Kind) (t Telling, err error) {
+	t = Telling{Change: Change{Day: day(s.Now()), Kind: kind, Detail: detail}, Mail: about, At: s.Now()}
+	if about != "" {
+		t.To, err = s.Store.Contact(ctx, p)
+	}
+	return t, err
 }
 
 // Waits is why an account that was accepted is nobody's yet: see Issuer.Enrol.
@@ -93,112 +146,96 @@ type Waits struct{ Recovery }
 func (*Waits) Error() string { return "issue: the person has passkeys, and a recovery waits" }
 
 // ByIdentity judges a proof of identity at a provider by p, in a browser in which p is not
-// signed in by a passkey: it signs in if p has none, or if a recovery is open, which Recovered
-// then uses up. Otherwise one waits, which it began or which was there, and nobody is signed in.
-func (s *Issuer) ByIdentity(ctx context.Context, p Person) (signsIn bool, waits Recovery, err error) {
+// signed in by a passkey: it signs in if p has none, or if a recovery is open, or was used in that
+// browser a moment ago, which Recovered then uses up. Otherwise one waits, which it began or which
+// was there, and nobody is signed in.
+func (s *Issuer) ByIdentity(ctx context.Context, p Person, in ...Browser) (signsIn bool, waits Recovery, err error) {
 	have, err := s.Store.Passkeys(ctx, p)
 	if err != nil || len(have) == 0 {
 		return err == nil, Recovery{}, err
 	}
-	contact, err := s.Store.Contact(ctx, p)
+	begins, err := s.telling(ctx, p, ChangeRecoveryAsked, "", mail.Recovery)
 	if err != nil {
 		return false, Recovery{}, err
 	}
-	now := s.Now()
 	before, err := s.Store.Recovery(ctx, p)
 	if err != nil {
 		return false, Recovery{}, err
 	}
-	waits, err = s.Store.BeginRecovery(ctx, p, now, contact)
-	switch {
-	case err == nil && waits != before:
-		waits.Lapsed = !before.Began.IsZero() && before.Used.IsZero()
-		err = s.Changed(ctx, p, ChangeRecoveryAsked, "")
-	default:
-		signsIn = err == nil && waits.Open(now)
+	if before.Open(begins.At) || before.Again(begins.At, in...) {
+		return true, before, nil
 	}
-	return signsIn && err == nil, waits, err
+	if waits, err = s.Store.BeginRecovery(ctx, p, begins); err == nil && waits != before {
+		waits.Lapsed = !before.Began.IsZero() && !before.Over()
+	}
+	return false, waits, err
 }
 
-// Recovered uses up an open recovery of p's, by which a session was begun. It reports false if
-// there is none any more: it was cancelled or used meanwhile, and the session must end.
-func (s *Issuer) Recovered(ctx context.Context, p Person) (ok bool, err error) {
-	if ok, err = s.Store.UseRecovery(ctx, p, s.Now()); !ok || err != nil {
-		return false, err
+// Recovered uses up an open recovery of p's, by which a session was begun in a browser, and returns
+// when. In that browser, by whichever of its secrets, it does so again for a moment: then it returns
+// when it first did. It reports false if there is none any more: it was cancelled or used meanwhile,
+// and the session must end.
+func (s *Issuer) Recovered(ctx context.Context, p Person, in ...Browser) (at time.Time, ok bool, err error) {
+	t, err := s.telling(ctx, p, ChangeRecovered, "", mail.Keys)
+	if err != nil {
+		return at, false, err
 	}
-	return true, s.changedKeys(ctx, p, ChangeRecovered, "")
+	return s.Store.UseRecovery(ctx, p, t, in...)
 }
 
-// changedKeys is Changed of what lets somebody in: the person's address is told that something
-// of it changed, and not what.
-func (s *Issuer) changedKeys(ctx context.Context, p Person, kind ChangeKind, detail string) error {
-	if err := s.Changed(ctx, p, kind, detail); err != nil {
-		return err
+// CancelRecovery ends a recovery of p's, and with it all of p's sessions, and reports whether there
+// was one. If somebody was let in, also by the one before it, p's sign-ins at the platforms end first,
+// so that a failure leaves what tells of them, and the button: then left is true.
+func (s *Issuer) CancelRecovery(ctx context.Context, p Person, platforms []string, end End) (out, left bool, err error) {
+	t, err := s.telling(ctx, p, ChangeRecoveryCancel, "", "")
+	if err != nil {
+		return false, false, err
 	}
-	c, err := s.Store.Contact(ctx, p)
-	if err != nil || c.Confirmed == "" {
-		return err
-	}
-	return s.Store.Tell(ctx, c, mail.Keys, s.Now())
-}
-
-// CancelRecovery ends a recovery of p's, if there is one. If it had waited somebody may be signed
-// in by it, also if it was used or has lapsed: then all of p's sessions end, and out is true.
-func (s *Issuer) CancelRecovery(ctx context.Context, p Person) (out bool, err error) {
 	r, err := s.Store.Recovery(ctx, p)
-	if err != nil {
-		return false, err
+	if err != nil || r.Began.IsZero() {
+		return false, false, err
 	}
-	if err := s.Store.EndRecovery(ctx, p); err != nil {
-		return false, err
-	}
-	now := s.Now()
-	if r.Stands(now) || r.UsedLately(now) {
-		if err := s.Changed(ctx, p, ChangeRecoveryCancel, ""); err != nil {
-			return false, err
+	if left = !r.Used.IsZero(); left {
+		if err := s.Store.EndSessions(ctx, p); err != nil { // no device begins anything more
+			return false, false, err
+		}
+		if err := s.EndSignIns(ctx, p, platforms, end); err != nil {
+			return false, false, err
 		}
 	}
-	if out = !r.Began.IsZero() && !now.Before(r.From()); out {
-		err = s.Store.EndSessions(ctx, p)
+	ended, err := s.Store.EndRecovery(ctx, p, t)
+	if err == nil && ended.Used.After(r.Used) { // somebody was let in meanwhile
+		left, err = true, s.EndSignIns(ctx, p, platforms, end)
 	}
-	return out, err
+	return true, left, err
 }
 
-// AddPasskey is Store.AddPasskey, on this day. With the first one all of p's sessions end, and
-// out is true: they were begun by the provider alone, which does not do from now on.
-func (s *Issuer) AddPasskey(ctx context.Context, p Person, k Passkey) (added, out bool, err error) {
-	have, err := s.Store.Passkeys(ctx, p)
+// AddPasskey is Store.AddPasskey, on this day.
+func (s *Issuer) AddPasskey(ctx context.Context, p Person, k Passkey) (added, first bool, err error) {
+	t, err := s.telling(ctx, p, ChangePasskeyAdded, k.Word, mail.Keys)
 	if err != nil {
 		return false, false, err
 	}
-	k.Day = day(s.Now())
-	if added, err = s.Store.AddPasskey(ctx, p, k); !added || err != nil {
-		return false, false, err
-	}
-	if out = len(have) == 0; out { // two at once both end them
-		if err = s.Store.EndSessions(ctx, p); err != nil {
-			return true, true, err
-		}
-	}
-	return true, out, s.changedKeys(ctx, p, ChangePasskeyAdded, k.Word)
+	k.Day = t.Change.Day
+	return s.Store.AddPasskey(ctx, p, k, t)
 }
 
 // RenamePasskey is Store.RenamePasskey.
 func (s *Issuer) RenamePasskey(ctx context.Context, p Person, id []byte, word string) error {
-	err := s.Store.RenamePasskey(ctx, p, id, word)
-	if err == nil {
-		err = s.Changed(ctx, p, ChangePasskeyRenamed, word)
+	t, err := s.telling(ctx, p, ChangePasskeyRenamed, word, "")
+	if err != nil {
+		return err
 	}
-	return err
+	return s.Store.RenamePasskey(ctx, p, id, word, t)
 }
 
 // RemovePasskey removes one of p's. That it is the last one is asked before, and not in the
 // transaction: who removes the last two at once, in two windows, proved just now who they are,
 // and is told so by mail.
 func (s *Issuer) RemovePasskey(ctx context.Context, p Person, k Passkey) error {
-	err := s.Store.RemovePasskeys(ctx, p, k.ID)
-	if err == nil {
-		err = s.changedKeys(ctx, p, ChangePasskeyRemoved, k.Word)
+	t, err := s.telling(ctx, p, ChangePasskeyRemoved, k.Word, mail.Keys)
+	if err != nil {
+		return err
 	}
-	return err
+	return s.Store.RemovePasskey(ctx, p, k.ID, t)
 }

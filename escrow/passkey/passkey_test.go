@@ -2,10 +2,15 @@ package passkey_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -218,6 +223,21 @@ func ofClients() []row {
 	}
 }
 
+// certified is a certificate of a key for attestation, signed by itself, with all that WebAuthn, 8.2.1
+// asks of one.
+func certified(t testing.TB, key crypto.Signer) []byte {
+	t.Helper()
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: start.AddDate(-1, 0, 0), NotAfter: start.AddDate(9, 0, 0), BasicConstraintsValid: true,
+		Subject: pkix.Name{Country: []string{"GB"}, Organization: []string{"Example Keys"}, OrganizationalUnit: []string{"Authenticator Attestation"}, CommonName: "one"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 // ofAuthenticators are about what the authenticator says.
 func ofAuthenticators(t testing.TB) []row {
 	key := func(m map[int]any) hook { return func(r *rig) { r.COSE = passkeytest.CBOR(m) } }
@@ -234,9 +254,18 @@ func ofAuthenticators(t testing.TB) []row {
 		{"W15 none", true, false, key(map[int]any{1: 2, -1: 1, -2: point, -3: point}), passkey.ErrAlgorithm},
 		{"W15 PS256", true, false, key(map[int]any{1: 3, 3: -37, -1: bytes.Repeat([]byte{255}, 256), -2: []byte{1, 0, 1}}), passkey.ErrAlgorithm},
 		{"W16 none with a statement", true, false, object(func(_ *rig, o map[string]any) { o["attStmt"] = map[string]any{"sig": []byte{1}} }), passkey.ErrAttestation},
-		{"W17 a certificate of another key", true, false, object(func(r *rig, o map[string]any) {
+		{"W17 a certificate of another key, which signs", true, false, object(func(r *rig, o map[string]any) {
+			other := passkeytest.New(origin, -7)
 			client, authData := raw(t, o)
-			o["fmt"], o["attStmt"] = "packed", map[string]any{"alg": -7, "sig": r.Sign(authData, client), "x5c": []any{[]byte{0x30, 0}}}
+			o["fmt"], o["attStmt"] = "packed", map[string]any{"alg": -7, "sig": other.Sign(authData, client), "x5c": []any{certified(t, other.Key)}}
+		}), passkey.ErrAttestation},
+		{"W17 a certificate of another key, and the key signs", true, false, object(func(r *rig, o map[string]any) {
+			client, authData := raw(t, o)
+			o["fmt"], o["attStmt"] = "packed", map[string]any{"alg": -7, "sig": r.Sign(authData, client), "x5c": []any{certified(t, passkeytest.New(origin, -7).Key)}}
+		}), passkey.ErrAttestation},
+		{"W17 a certificate of the same key", true, false, object(func(r *rig, o map[string]any) {
+			client, authData := raw(t, o)
+			o["fmt"], o["attStmt"] = "packed", map[string]any{"alg": -7, "sig": r.Sign(authData, client), "x5c": []any{certified(t, r.Key)}}
 		}), passkey.ErrAttestation},
 		{"W18 a format that nobody knows", true, false, object(func(_ *rig, o map[string]any) { o["fmt"] = "made-up" }), passkey.ErrAttestation},
 		{"W18 fido-u2f", true, false, object(func(_ *rig, o map[string]any) { o["fmt"] = "fido-u2f" }), passkey.ErrAttestation},

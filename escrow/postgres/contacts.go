@@ -133,17 +133,6 @@ func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue
 	return done && err == nil, err
 }
 
-// Tell implements [issue.Store].
-func (s *Issuing) Tell(ctx context.Context, c issue.Contact, kind mail.Kind, at time.Time) error {
-	return s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		b, err := s.rows.mailsAbout(nil, at, c.Language, []issue.Told{{Kind: kind, To: c.Confirmed}})
-		if err != nil {
-			return err
-		}
-		return refused(ctx, tx.SendBatch(ctx, b).Close())
-	})
-}
-
 // mailsAbout are the mails that a change of the address at a place causes, to somebody who was
 // written to in a language.
 func (k rowKey) mailsAbout(place []byte, at time.Time, language string, told []issue.Told) (*pgx.Batch, error) {

@@ -36,6 +36,21 @@ func (w allWrites) mails(least, most int) func(t *testing.T) {
 	}
 }
 
+// tellingJo is telling with a mail.
+var tellingJo = issue.Telling{At: day, Change: issue.Change{Day: day, Kind: issue.ChangeRecovered}, Mail: mail.Keys, To: issue.Contact{Confirmed: "jo@example.org", Language: "cy"}}
+
+// ends checks that p's sessions of now have ended.
+func (w allWrites) ends(p issue.Person) func(t *testing.T) {
+	session, err := w.s.BeginSession(context.Background(), p, issue.NewSession("", day))
+	w.must(err)
+	return func(t *testing.T) {
+		t.Helper()
+		live, _, err := w.s.Live(context.Background(), p, session)
+		w.must(err)
+		is(t, "live", live, false)
+	}
+}
+
 // ofPasskeys are the writes of passkeys.
 func (w allWrites) ofPasskeys() map[string]func() write {
 	s, ctx, must := w.s, context.Background(), w.must
@@ -48,11 +63,17 @@ func (w allWrites) ofPasskeys() map[string]func() write {
 			is(t, "word", all[i].Word, words[i])
 		}
 	}
+	noted := func(t *testing.T, p issue.Person, n int) {
+		t.Helper()
+		all, err := s.Changes(ctx, p, day.AddDate(0, 0, 1))
+		must(err)
+		is(t, "noted", len(all), n)
+	}
 	added := func(words ...string) (p issue.Person, all []issue.Passkey) {
 		p = person()
 		for _, word := range words {
 			k := passkeyOf(word)
-			_, err := s.AddPasskey(ctx, p, k)
+			_, err := adds(s, p, k)
 			must(err)
 			all = append(all, k)
 		}
@@ -60,24 +81,49 @@ func (w allWrites) ofPasskeys() map[string]func() write {
 	}
 	return map[string]func() write{
 		"AddPasskey": func() write {
-			p, k := person(), passkeyOf("phone")
+			p, k, mailed := person(), passkeyOf("phone"), w.mails(1, 1)
+			ended := w.ends(p)
 			return write{
-				try:  func(ctx context.Context) error { return did(s.AddPasskey(ctx, p, k)) },
-				once: func(t *testing.T) { keys(t, p, "phone") },
+				try: func(ctx context.Context) error {
+					added, _, err := s.AddPasskey(ctx, p, k, tellingJo)
+					return did(added, err)
+				},
+				once: func(t *testing.T) {
+					keys(t, p, "phone")
+					mailed(t)
+					ended(t)
+				},
 			}
 		},
 		"RenamePasskey": func() write {
 			p, all := added("phone", "key")
 			return write{
-				try:  func(ctx context.Context) error { return s.RenamePasskey(ctx, p, all[1].ID, "stick") },
-				once: func(t *testing.T) { keys(t, p, "phone", "stick") },
+				try: func(ctx context.Context) error {
+					return s.RenamePasskey(ctx, p, all[1].ID, "stick", telling(day.AddDate(0, 0, 1)))
+				},
+				once: func(t *testing.T) {
+					keys(t, p, "phone", "stick")
+					noted(t, p, 2)
+				},
+			}
+		},
+		"RemovePasskey": func() write {
+			p, all := added("phone", "key")
+			mailed, ended := w.mails(1, 1), w.ends(p)
+			return write{
+				try: func(ctx context.Context) error { return s.RemovePasskey(ctx, p, all[0].ID, tellingJo) },
+				once: func(t *testing.T) {
+					keys(t, p, "key")
+					mailed(t)
+					ended(t)
+				},
 			}
 		},
 		"RemovePasskeys": func() write {
-			p, all := added("phone", "key")
+			p, _ := added("phone", "key")
 			return write{
-				try:  func(ctx context.Context) error { return s.RemovePasskeys(ctx, p, all[0].ID) },
-				once: func(t *testing.T) { keys(t, p, "key") },
+				try:  func(ctx context.Context) error { return s.RemovePasskeys(ctx, p) },
+				once: func(t *testing.T) { keys(t, p) },
 			}
 		},
 		"CountPasskey": func() write {
@@ -95,13 +141,12 @@ func (w allWrites) ofPasskeys() map[string]func() write {
 	}
 }
 
-// ofRecoveries are the writes of a sign-in without the passkeys, and of telling about it.
+// ofRecoveries are the writes of a sign-in without the passkeys.
 func (w allWrites) ofRecoveries() map[string]func() write {
 	s, ctx, must := w.s, context.Background(), w.must
-	contact := issue.Contact{Confirmed: "jo@example.org", Language: "cy"}
 	recovering := func() issue.Person {
 		p := person()
-		_, err := s.BeginRecovery(ctx, p, day, issue.Contact{})
+		_, err := s.BeginRecovery(ctx, p, telling(day))
 		must(err)
 		return p
 	}
@@ -115,34 +160,38 @@ func (w allWrites) ofRecoveries() map[string]func() write {
 		"BeginRecovery": func() write {
 			p, mailed := person(), w.mails(1, 1)
 			return write{
-				try: func(ctx context.Context) error { _, err := s.BeginRecovery(ctx, p, day, contact); return err },
+				try: func(ctx context.Context) error { _, err := s.BeginRecovery(ctx, p, tellingJo); return err },
 				once: func(t *testing.T) {
 					recovery(t, p, issue.Recovery{Began: day})
 					mailed(t)
 				},
 			}
 		},
+		// Who lost the answer gets in by it once more.
 		"UseRecovery": func() write {
-			p, now := recovering(), day.Add(issue.RecoveryWait)
+			p, mailed, uses := recovering(), w.mails(1, 1), tellingJo
+			uses.At = day.Add(issue.RecoveryWait)
 			return write{
-				try:  func(ctx context.Context) error { return did(s.UseRecovery(ctx, p, now)) },
-				once: func(t *testing.T) { recovery(t, p, issue.Recovery{Began: day, Used: now}) },
+				try: func(ctx context.Context) error {
+					_, used, err := s.UseRecovery(ctx, p, uses, issue.Browser{1})
+					return did(used, err)
+				},
+				once: func(t *testing.T) {
+					recovery(t, p, issue.Recovery{Began: day, Used: uses.At, By: issue.Browser{1}})
+					mailed(t)
+				},
 			}
 		},
 		"EndRecovery": func() write {
 			p := recovering()
+			mailed, ended := w.mails(1, 1), w.ends(p)
 			return write{
-				try:  func(ctx context.Context) error { return s.EndRecovery(ctx, p) },
-				once: func(t *testing.T) { recovery(t, p, issue.Recovery{}) },
-			}
-		},
-		// Its caller is told that it was done where it may have been, so that two mails go out at most
-		// for each time that it is called.
-		"Tell": func() write {
-			mailed := w.mails(1, 3)
-			return write{
-				try:  func(ctx context.Context) error { return s.Tell(ctx, contact, mail.Keys, day) },
-				once: func(t *testing.T) { mailed(t) },
+				try: func(ctx context.Context) error { _, err := s.EndRecovery(ctx, p, tellingJo); return err },
+				once: func(t *testing.T) {
+					recovery(t, p, issue.Recovery{})
+					mailed(t)
+					ended(t)
+				},
 			}
 		},
 	}

@@ -847,7 +847,7 @@ func told(name string, err error) bool {
 		return errors.Is(err, openid.ErrStale)
 	case "Apply", "Apply/quorum", "Suspend", "Lapse":
 		return errors.Is(err, errDecided)
-	case "AddPasskey", "CountPasskey", "UseRecovery", "SetContact", "TakeClaims":
+	case "AddPasskey", "CountPasskey", "SetContact", "TakeClaims":
 		return errors.Is(err, errNotNow)
 	case "Object":
 		return errors.Is(err, issue.ErrTooLate)

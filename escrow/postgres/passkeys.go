@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/penname/penname/escrow/issue"
-	"github.com/penname/penname/escrow/mail"
 )
 
 // # Passkeys
@@ -117,9 +116,9 @@ func (s *Issuing) PasskeyOf(ctx context.Context, id []byte) (p issue.Person, k i
 }
 
 // AddPasskey implements [issue.Store].
-func (s *Issuing) AddPasskey(ctx context.Context, p issue.Person, k issue.Passkey) (added bool, err error) {
+func (s *Issuing) AddPasskey(ctx context.Context, p issue.Person, k issue.Passkey, t issue.Telling) (added, first bool, err error) {
 	if !storable(k.Word) || len(k.Word) > issue.MaxWord {
-		return false, ErrText
+		return false, false, ErrText
 	}
 	places, credential := s.rows.passkeyPlaces(p), s.rows.credentialPlace(k.ID)
 	err = s.changePasskeys(ctx, p, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
@@ -133,6 +132,7 @@ func (s *Issuing) AddPasskey(ctx context.Context, p issue.Person, k issue.Passke
 		}
 		if there, ok := found[len(places)]; ok { // by the attempt whose answer was lost, or by another
 			added = doubt && there.Person != nil && *there.Person == p && bytes.Equal(there.Key, k.Key)
+			first = added && len(found) == 2
 			return nil
 		}
 		free := 0
@@ -160,17 +160,26 @@ func (s *Issuing) AddPasskey(ctx context.Context, p issue.Person, k issue.Passke
 		if !added {
 			return refused(ctx, err)
 		}
-		recovery := s.rows.recoveryPlace(p)
-		r, there, err := s.recoveryAt(ctx, tx, recovery)
-		if there && err == nil && r.Used.IsZero() { // that somebody was let in by one still shows
-			_, err = tx.Exec(ctx, `DELETE FROM sessions WHERE handle = $1`, recovery)
+		if r, err := s.recoveryAt(ctx, tx, p); err != nil || !r.Began.IsZero() && !r.Over() {
+			if err == nil {
+				err = s.setRecovery(ctx, tx, p, r, r.Left(t.At))
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return refused(ctx, err)
+		if first = len(found) == 0; first {
+			if err := s.endSessions(ctx, tx, p); err != nil {
+				return err
+			}
+		}
+		return s.tell(ctx, tx, p, t)
 	})
 	if err == errTaken { //nolint:errorlint // it is this very one
 		err = nil
 	}
-	return added && err == nil, err
+	added = added && err == nil
+	return added, added && first, err
 }
 
 var errTaken = ErrRefused.Because(&serverError{constraint: "passkeys_pkey"})
@@ -186,7 +195,7 @@ func (s *Issuing) changePasskeys(ctx context.Context, p issue.Person, change fun
 }
 
 // RenamePasskey implements [issue.Store].
-func (s *Issuing) RenamePasskey(ctx context.Context, p issue.Person, id []byte, word string) error {
+func (s *Issuing) RenamePasskey(ctx context.Context, p issue.Person, id []byte, word string, t issue.Telling) error {
 	if !storable(word) || len(word) > issue.MaxWord {
 		return ErrText
 	}
@@ -203,37 +212,59 @@ func (s *Issuing) RenamePasskey(ctx context.Context, p issue.Person, id []byte, 
 				if err != nil {
 					return err
 				}
-				_, err = tx.Exec(ctx, `UPDATE passkeys SET hidden = $2 WHERE place = $1`, places[n], hidden)
-				return refused(ctx, err)
+				if _, err = tx.Exec(ctx, `UPDATE passkeys SET hidden = $2 WHERE place = $1`, places[n], hidden); err != nil {
+					return refused(ctx, err)
+				}
+				return s.tell(ctx, tx, p, t)
 			}
 		}
 		return issue.ErrNoPasskey
 	})
 }
 
-// RemovePasskeys implements [issue.Store]. What a passkey counted stays until it expires: to
-// delete it together would tell which uses were one person's.
-func (s *Issuing) RemovePasskeys(ctx context.Context, p issue.Person, ids ...[]byte) error {
-	places := s.rows.passkeyPlaces(p)
+// RemovePasskey implements [issue.Store].
+func (s *Issuing) RemovePasskey(ctx context.Context, p issue.Person, id []byte, t issue.Telling) error {
 	return s.changePasskeys(ctx, p, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		found, err := s.rows.passkeysAt(ctx, tx.Query, places)
-		if err != nil {
-			return refused(ctx, err)
+		gone, err := s.removePasskeys(ctx, tx, p, func(h hiddenPasskey) bool { return bytes.Equal(id, h.ID) })
+		if err != nil || !gone {
+			return err
 		}
-		var gone [][]byte
-		for n, h := range found {
-			if len(ids) == 0 || slices.ContainsFunc(ids, func(id []byte) bool { return bytes.Equal(id, h.ID) }) {
-				gone = append(gone, places[n], s.rows.credentialPlace(h.ID))
-			}
+		if err := s.endSessions(ctx, tx, p); err != nil {
+			return err
 		}
-		if len(gone) > 0 {
-			_, err = tx.Exec(ctx, `DELETE FROM passkeys WHERE place = ANY ($1::bytea[])`, gone)
-		}
-		if err == nil && len(gone) == 2*len(found) { // nothing is left that would have to be recovered
-			_, err = tx.Exec(ctx, `DELETE FROM sessions WHERE handle = $1`, s.rows.recoveryPlace(p))
-		}
-		return refused(ctx, err)
+		return s.tell(ctx, tx, p, t)
 	})
+}
+
+// RemovePasskeys implements [issue.Store].
+func (s *Issuing) RemovePasskeys(ctx context.Context, p issue.Person) error {
+	return s.changePasskeys(ctx, p, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		_, err := s.removePasskeys(ctx, tx, p, func(hiddenPasskey) bool { return true })
+		return err
+	})
+}
+
+// removePasskeys removes some of p's, and reports whether there were any. What a passkey counted
+// stays until it expires: to delete it together would tell which uses were one person's.
+func (s *Issuing) removePasskeys(ctx context.Context, tx pgx.Tx, p issue.Person, which func(hiddenPasskey) bool) (removed bool, err error) {
+	places := s.rows.passkeyPlaces(p)
+	found, err := s.rows.passkeysAt(ctx, tx.Query, places)
+	if err != nil {
+		return false, refused(ctx, err)
+	}
+	var gone [][]byte
+	for n, h := range found {
+		if which(h) {
+			gone = append(gone, places[n], s.rows.credentialPlace(h.ID))
+		}
+	}
+	if len(gone) > 0 {
+		_, err = tx.Exec(ctx, `DELETE FROM passkeys WHERE place = ANY ($1::bytea[])`, gone)
+	}
+	if err == nil && len(gone) == 2*len(found) { // nothing is left that would have to be recovered
+		_, err = tx.Exec(ctx, `DELETE FROM sessions WHERE handle = $1`, s.rows.recoveryPlace(p))
+	}
+	return len(gone) > 0, refused(ctx, err)
 }
 
 // countPlace is the row of the n-th use of a passkey in a year, from 1 on.
@@ -323,23 +354,25 @@ func (k rowKey) recoveryPlace(p issue.Person) []byte {
 	return k.handle("recovery", p.ID[:], []byte(p.Label))
 }
 
-// lockRecovery hides the seconds of its moments: of the beginning, and of its use, if it was used.
+// lockRecovery hides the seconds of its moments, of the beginning and of the last use, if there
+// was one, and in which browser that was.
 func (k rowKey) lockRecovery(handle []byte, r issue.Recovery) []byte {
 	b := number(r.Began.Unix())
 	if !r.Used.IsZero() {
-		b = append(b, number(r.Used.Unix())...)
+		b = slices.Concat(b, number(r.Used.Unix()), r.By[:])
 	}
 	return k.lock(handle, b, sessionBlock)
 }
 
 func (k rowKey) unlockRecovery(handle, hidden []byte) (r issue.Recovery, err error) {
 	b, err := k.unlock(handle, hidden)
-	if err != nil || len(b) != 8 && len(b) != 16 {
+	if err != nil || len(b) != 8 && len(b) != 16 && len(b) != 32 { // 16: before browsers were told apart
 		return r, ErrDamaged
 	}
 	r.Began = time.Unix(int64(binary.BigEndian.Uint64(b)), 0).UTC()
-	if len(b) == 16 {
+	if len(b) > 8 {
 		r.Used = time.Unix(int64(binary.BigEndian.Uint64(b[8:])), 0).UTC()
+		copy(r.By[:], b[16:])
 	}
 	return r, nil
 }
@@ -349,65 +382,65 @@ func (k rowKey) unlockRecovery(handle, hidden []byte) (r issue.Recovery, err err
 const recoveryKept = 12 * 24 * time.Hour
 
 // BeginRecovery implements [issue.Store]. A second is the finest that is stored, and sealed.
-func (s *Issuing) BeginRecovery(ctx context.Context, p issue.Person, now time.Time, c issue.Contact) (r issue.Recovery, err error) {
-	now = now.UTC().Truncate(time.Second)
-	handle := s.rows.recoveryPlace(p)
-	mine := s.rows.lockRecovery(handle, issue.Recovery{Began: now})
+func (s *Issuing) BeginRecovery(ctx context.Context, p issue.Person, t issue.Telling) (r issue.Recovery, err error) {
+	now := t.At.UTC().Truncate(time.Second)
 	err = s.changePasskeys(ctx, p, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		var there bool
-		if r, there, err = s.recoveryAt(ctx, tx, handle); err != nil || r.Stands(now) {
+		before, err := s.recoveryAt(ctx, tx, p)
+		if r = before; err != nil || r.Stands(now) {
 			return err
 		}
-		r = issue.Recovery{Began: now}
-		var told []issue.Told
-		if c.Confirmed != "" {
-			told = append(told, issue.Told{Kind: mail.Recovery, To: c.Confirmed})
-		}
-		b, err := s.rows.mailsAbout(nil, now, c.Language, told)
-		if err != nil {
+		r = before.Next(now)
+		if err := s.setRecovery(ctx, tx, p, before, r); err != nil {
 			return err
 		}
-		b.Queue(`INSERT INTO sessions AS s (handle, hidden, expires) VALUES ($1, $2, $3)`, handle, mine, now.Truncate(24*time.Hour).Add(recoveryKept))
-		if there {
-			if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE handle = $1`, handle); err != nil {
-				return refused(ctx, err)
-			}
-		}
-		return refused(ctx, tx.SendBatch(ctx, b).Close())
+		return s.tell(ctx, tx, p, t)
 	})
 	return r, err
 }
 
-// recoveryAt is the one in a row, if it is there.
-func (s *Issuing) recoveryAt(ctx context.Context, tx pgx.Tx, handle []byte) (r issue.Recovery, there bool, err error) {
+// recoveryAt is p's, the zero value if there is none.
+func (s *Issuing) recoveryAt(ctx context.Context, tx pgx.Tx, p issue.Person) (r issue.Recovery, err error) {
+	handle := s.rows.recoveryPlace(p)
 	rows, err := tx.Query(ctx, `SELECT hidden FROM sessions WHERE handle = $1`, handle)
 	if err != nil {
-		return r, false, refused(ctx, err)
+		return r, refused(ctx, err)
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
 	if err != nil || len(all) == 0 {
-		return r, false, refused(ctx, err)
+		return r, refused(ctx, err)
 	}
-	r, err = s.rows.unlockRecovery(handle, all[0])
-	return r, true, err
+	return s.rows.unlockRecovery(handle, all[0])
+}
+
+// setRecovery puts one in the place of another; either may be none.
+func (s *Issuing) setRecovery(ctx context.Context, tx pgx.Tx, p issue.Person, was, now issue.Recovery) error {
+	handle, b := s.rows.recoveryPlace(p), &pgx.Batch{}
+	if !was.Began.IsZero() {
+		b.Queue(`DELETE FROM sessions WHERE handle = $1`, handle)
+	}
+	if !now.Began.IsZero() {
+		b.Queue(`INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3)`, handle, s.rows.lockRecovery(handle, now), now.Began.Truncate(24*time.Hour).Add(recoveryKept))
+	}
+	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }
 
 // UseRecovery implements [issue.Store].
-func (s *Issuing) UseRecovery(ctx context.Context, p issue.Person, now time.Time) (used bool, err error) {
-	now = now.UTC().Truncate(time.Second)
-	handle := s.rows.recoveryPlace(p)
-	err = s.changePasskeys(ctx, p, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
-		r, _, err := s.recoveryAt(ctx, tx, handle)
-		if used = err == nil && (r.Open(now) || doubt && r.Used.Equal(now)); !used {
+func (s *Issuing) UseRecovery(ctx context.Context, p issue.Person, t issue.Telling, in ...issue.Browser) (at time.Time, used bool, err error) {
+	now := t.At.UTC().Truncate(time.Second)
+	err = s.changePasskeys(ctx, p, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		was, err := s.recoveryAt(ctx, tx, p)
+		again := err == nil && was.Again(now, in...)
+		if used = err == nil && (again || was.Open(now)); !used || again {
+			at = was.Used
 			return err
 		}
-		r.Used = now
-		b := &pgx.Batch{}
-		b.Queue(`DELETE FROM sessions WHERE handle = $1`, handle)
-		b.Queue(`INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3)`, handle, s.rows.lockRecovery(handle, r), r.Began.Truncate(24*time.Hour).Add(recoveryKept))
-		return refused(ctx, tx.SendBatch(ctx, b).Close())
+		at = now
+		if err := s.setRecovery(ctx, tx, p, was, issue.Recovery{Began: was.Began, Used: now, By: in[0]}); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, p, t)
 	})
-	return used && err == nil, err
+	return at, used && err == nil, err
 }
 
 // Recovery implements [issue.Store].
@@ -421,9 +454,34 @@ func (s *Issuing) Recovery(ctx context.Context, p issue.Person) (r issue.Recover
 }
 
 // EndRecovery implements [issue.Store].
-func (s *Issuing) EndRecovery(ctx context.Context, p issue.Person) error {
-	return s.settle(ctx, func(ctx context.Context, _ bool) error {
-		_, err := s.exec(ctx, `DELETE FROM sessions WHERE handle = $1`, s.rows.recoveryPlace(p))
-		return err
+func (s *Issuing) EndRecovery(ctx context.Context, p issue.Person, t issue.Telling) (r issue.Recovery, err error) {
+	err = s.changePasskeys(ctx, p, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
+		there, err := s.recoveryAt(ctx, tx, p)
+		if err != nil || there.Began.IsZero() {
+			return err // r is what an attempt ended whose answer was lost
+		}
+		r = there
+		if err := s.setRecovery(ctx, tx, p, r, issue.Recovery{}); err != nil {
+			return err
+		}
+		if err := s.endSessions(ctx, tx, p); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, p, t)
 	})
+	return r, err
+}
+
+// tell notes a change of p's in its transaction, and puts the mail about it into the outbox.
+func (s *Issuing) tell(ctx context.Context, tx pgx.Tx, p issue.Person, t issue.Telling) error {
+	if t.Mail != "" && t.To.Confirmed != "" {
+		b, err := s.rows.mailsAbout(nil, t.At, t.To.Language, []issue.Told{{Kind: t.Mail, To: t.To.Confirmed}})
+		if err != nil {
+			return err
+		}
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return refused(ctx, err)
+		}
+	}
+	return s.noteChange(ctx, tx, p, t.Change)
 }

@@ -21,6 +21,17 @@ func passkeyOf(word string) issue.Passkey {
 	return issue.Passkey{ID: random(32), Word: word, Day: day, User: random(32), Key: random(77), Counter: 0, Backup: true, ACR: "high"}
 }
 
+// telling is that of something that is done at a moment, of which nobody is told by mail.
+func telling(at time.Time) issue.Telling {
+	return issue.Telling{At: at, Change: issue.Change{Day: at, Kind: issue.ChangeRecovered}}
+}
+
+// adds is AddPasskey on a day.
+func adds(s *Issuing, p issue.Person, k issue.Passkey) (bool, error) {
+	added, _, err := s.AddPasskey(context.Background(), p, k, telling(day))
+	return added, err
+}
+
 func person() issue.Person {
 	return issue.Person{ID: [16]byte(random(16)), Label: enrolment().Person.Label, Digest: [32]byte(random(32))}
 }
@@ -32,16 +43,16 @@ func TestPasskeysAreKept(t *testing.T) {
 	var all []issue.Passkey
 	for n := range issue.MaxPasskeys {
 		k := passkeyOf(fmt.Sprint("phone ", n))
-		if added, err := s.AddPasskey(ctx, p, k); !added || err != nil {
+		if added, err := adds(s, p, k); !added || err != nil {
 			t.Fatal(added, err, cause(err))
 		}
 		all = append(all, k)
 	}
-	if _, err := s.AddPasskey(ctx, p, passkeyOf("")); !errors.Is(err, issue.ErrPasskeys) {
+	if _, err := adds(s, p, passkeyOf("")); !errors.Is(err, issue.ErrPasskeys) {
 		t.Errorf("the ninth: %v", err)
 	}
 	for _, whose := range []issue.Person{p, other} { // W12
-		if added, err := s.AddPasskey(ctx, whose, all[3]); added || err != nil {
+		if added, err := adds(s, whose, all[3]); added || err != nil {
 			t.Errorf("one that is there: %v, %v", added, err)
 		}
 	}
@@ -58,19 +69,19 @@ func TestPasskeysAreKept(t *testing.T) {
 			t.Errorf("%d: %+v of %v, %v", n, judged, whose, err)
 		}
 	}
-	if err := s.RenamePasskey(ctx, p, all[2].ID, "laptop"); err != nil {
+	if err := s.RenamePasskey(ctx, p, all[2].ID, "laptop", telling(day)); err != nil {
 		t.Error(err)
 	}
-	for _, err := range []error{s.RenamePasskey(ctx, other, all[2].ID, "x"), s.RenamePasskey(ctx, p, random(32), "x")} {
+	for _, err := range []error{s.RenamePasskey(ctx, other, all[2].ID, "x", telling(day)), s.RenamePasskey(ctx, p, random(32), "x", telling(day))} {
 		if !errors.Is(err, issue.ErrNoPasskey) {
 			t.Errorf("what is not theirs: %v", err)
 		}
 	}
-	if err := s.RemovePasskeys(ctx, other, all[0].ID); err != nil {
+	if err := s.RemovePasskey(ctx, other, all[0].ID, telling(day)); err != nil {
 		t.Error(err)
 	}
 	for range 2 { // again is no error
-		if err := s.RemovePasskeys(ctx, p, all[0].ID); err != nil {
+		if err := s.RemovePasskey(ctx, p, all[0].ID, telling(day)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -80,7 +91,7 @@ func TestPasskeysAreKept(t *testing.T) {
 	if got, _ = s.Passkeys(ctx, p); len(got) != 7 || got[1].Word != "laptop" {
 		t.Errorf("%+v", got)
 	}
-	if added, err := s.AddPasskey(ctx, p, all[0]); !added || err != nil { // at the place that is free
+	if added, err := adds(s, p, all[0]); !added || err != nil { // at the place that is free
 		t.Error(added, err)
 	}
 	if err := s.RemovePasskeys(ctx, p); err != nil {
@@ -99,13 +110,13 @@ func TestPasskeysGoWithTheDeletion(t *testing.T) {
 	if _, _, err := s.Enrol(ctx, e); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.AddPasskey(ctx, p, passkeyOf("phone")); err != nil {
+	if _, err := adds(s, p, passkeyOf("phone")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Ask(ctx, issue.Receipt{Label: p.Label, Salt: [32]byte(random(32)), Day: day}); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	if added, err := s.AddPasskey(ctx, p, passkeyOf("late")); added || !errors.Is(err, issue.ErrErased) {
+	if added, err := adds(s, p, passkeyOf("late")); added || !errors.Is(err, issue.ErrErased) {
 		t.Error(added, err)
 	}
 	again := p
@@ -128,7 +139,7 @@ func TestPasskeysAtOnce(t *testing.T) {
 			if n%2 == 0 {
 				whose = person()
 			}
-			ok, err := s.AddPasskey(ctx, whose, k)
+			ok, err := adds(s, whose, k)
 			if err != nil {
 				t.Error(err, cause(err))
 			}
@@ -140,7 +151,7 @@ func TestPasskeysAtOnce(t *testing.T) {
 		})
 		if n > 0 {
 			wg.Go(func() {
-				if _, err := s.AddPasskey(ctx, p, passkeyOf("another")); err != nil && !errors.Is(err, issue.ErrPasskeys) {
+				if _, err := adds(s, p, passkeyOf("another")); err != nil && !errors.Is(err, issue.ErrPasskeys) {
 					t.Error(err, cause(err))
 				}
 			})
@@ -249,13 +260,18 @@ func TestRecoveryIsKept(t *testing.T) {
 	admin := database(t)
 	s, ctx := issuing(t, admin, Options{}), t.Context()
 	p, at := person(), day.Add(13*time.Hour+5*time.Second+time.Nanosecond)
-	contact := issue.Contact{Confirmed: "jo@example.org", Language: "cy"}
-	if r, err := s.Recovery(ctx, p); r != (issue.Recovery{}) || err != nil {
-		t.Error(r, err)
+	is := func(want issue.Recovery) {
+		t.Helper()
+		if r, err := s.Recovery(ctx, p); r != want || err != nil {
+			t.Errorf("%+v, not %+v: %v", r, want, err)
+		}
 	}
+	is(issue.Recovery{})
 	begin := func(now time.Time) issue.Recovery {
 		t.Helper()
-		r, err := s.BeginRecovery(ctx, p, now, contact)
+		begins := telling(now)
+		begins.Mail, begins.To = mail.Recovery, issue.Contact{Confirmed: "jo@example.org", Language: "cy"}
+		r, err := s.BeginRecovery(ctx, p, begins)
 		if err != nil {
 			t.Fatal(err, cause(err))
 		}
@@ -274,9 +290,9 @@ func TestRecoveryIsKept(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	st, err := s.Standing(ctx, at, issue.Question{Person: p})
-	if r, err2 := s.Recovery(ctx, p); r != first || st.Recovery != first || err != nil || err2 != nil {
-		t.Error(r, st.Recovery, err, err2)
+	is(first)
+	if st, err := s.Standing(ctx, at, issue.Question{Person: p}); st.Recovery != first || err != nil {
+		t.Error(st.Recovery, err)
 	}
 	if n := value[int](t, admin, `SELECT count(*) FROM mails WHERE kind = 'changed'`); n != 1 { // the row does not say of what
 		t.Errorf("%d mails", n)
@@ -285,61 +301,103 @@ func TestRecoveryIsKept(t *testing.T) {
 	if err != nil || !ok || l.Kind != mail.Recovery || l.To != "jo@example.org" || l.Language != "cy" {
 		t.Errorf("%+v %v %v", l, ok, err)
 	}
-	if lapsed := begin(first.Until()); !lapsed.Began.Equal(first.Until()) {
+	if lapsed := begin(first.Until()); lapsed != (issue.Recovery{Began: first.Until()}) {
 		t.Errorf("%v stands after %v", lapsed, first.Until())
 	}
-	if st, err := s.Recovery(ctx, p); err != nil || !st.Used.IsZero() {
-		t.Error(st, err)
-	}
+	lately, mine, other := first.Until().Add(issue.RecoveryWait), issue.Browser{1}, issue.Browser{2}
 	for _, row := range []struct {
 		at   time.Time
+		in   []issue.Browser
 		used bool
-	}{{first.Until(), false}, {first.Until().Add(issue.RecoveryWait), true}, {first.Until().Add(issue.RecoveryWait), false}} {
-		if used, err := s.UseRecovery(ctx, p, row.at); used != row.used || err != nil {
-			t.Errorf("at %v used: %v %v", row.at, used, err)
+	}{
+		{first.Until(), []issue.Browser{mine}, false}, {lately, []issue.Browser{mine}, true}, {lately, []issue.Browser{other}, false},
+		{lately.Add(issue.RecoveryAgain - time.Second), []issue.Browser{other, mine}, true}, {lately.Add(issue.RecoveryAgain), []issue.Browser{mine}, false},
+	} {
+		if when, used, err := s.UseRecovery(ctx, p, telling(row.at), row.in...); used != row.used || err != nil || used && !when.Equal(lately) {
+			t.Errorf("at %v used: %v %v %v", row.at, when, used, err)
 		}
 	}
-	lately := first.Until().Add(issue.RecoveryWait)
-	if r, err := s.Recovery(ctx, p); err != nil || !r.Used.Equal(lately) || r.Stands(lately) || r.Open(lately) || !r.UsedLately(lately) || r.UsedLately(lately.Add(issue.RecoveryIn)) {
-		t.Error(r, err)
+	used := issue.Recovery{Began: first.Until(), Used: lately, By: mine}
+	is(used)
+	if r := used; !r.Over() || r.Stands(lately) || r.Open(lately) || !r.UsedLately(lately) || r.UsedLately(lately.Add(issue.RecoveryIn)) || r.Again(lately, other, issue.Browser{}) {
+		t.Error(r)
 	}
-	if added, err := s.AddPasskey(ctx, p, passkeyOf("new")); !added || err != nil {
+	if added, err := adds(s, p, passkeyOf("new")); !added || err != nil {
 		t.Error(added, err)
 	}
-	if r, err := s.Recovery(ctx, p); err != nil || r.Used.IsZero() { // that it was used still shows
-		t.Error(r, err)
+	is(used) // that it was used still shows
+	if again := begin(lately); again != (issue.Recovery{Began: lately, Used: lately, By: mine}) || again.Over() || !again.Stands(lately) || !again.UsedLately(lately) {
+		t.Errorf("%+v", again) // also where another one begins
 	}
-	if again := begin(lately); !again.Began.Equal(lately) || !again.Used.IsZero() {
-		t.Error(again)
-	}
-	if added, err := s.AddPasskey(ctx, p, passkeyOf("another")); !added || err != nil { // which ends one that waits
+	next := telling(lately)
+	if added, _, err := s.AddPasskey(ctx, p, passkeyOf("another"), next); !added || err != nil { // which ends the one that waits
 		t.Error(added, err)
 	}
-	if r, err := s.Recovery(ctx, p); err != nil || r != (issue.Recovery{}) {
-		t.Error(r, err)
+	is(issue.Recovery{Began: lately.Add(-issue.RecoveryWait), Used: lately, By: mine})
+	if late := begin(lately.Add(issue.RecoveryIn)); late != (issue.Recovery{Began: lately.Add(issue.RecoveryIn)}) { // nobody is in by the other any more
+		t.Errorf("%+v", late)
 	}
-	begin(lately)
-	for range 2 {
-		if err := s.EndRecovery(ctx, p); err != nil {
-			t.Error(err)
+	for n := range 2 {
+		if r, err := s.EndRecovery(ctx, p, next); err != nil || r.Began.IsZero() != (n == 1) {
+			t.Error(r, err)
 		}
 	}
-	if n := value[int](t, admin, `SELECT count(*) FROM sessions`); n != 0 {
-		t.Errorf("%d rows are left", n)
-	}
+	is(issue.Recovery{})
 	begin(at)
 	if err := s.RemovePasskeys(ctx, p); err != nil { // with the last passkey there is nothing to recover
 		t.Error(err)
 	}
-	if r, err := s.Recovery(ctx, p); r != (issue.Recovery{}) || err != nil {
-		t.Error(r, err)
-	}
+	is(issue.Recovery{})
 	begin(at)
 	if err := s.DeleteExpired(ctx, first.Until().AddDate(0, 0, 2)); err != nil {
 		t.Error(err)
 	}
-	if n := value[int](t, admin, `SELECT count(*) FROM sessions`); n != 0 {
-		t.Errorf("%d rows are left of a recovery that lapsed", n)
+	is(issue.Recovery{})
+}
+
+// What lets somebody in, or no more, ends the sessions of before it in its own transaction, and
+// tells; what does nothing neither ends one nor tells.
+func TestSessionsEndWithWhatLetThemIn(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	p, one, two := person(), passkeyOf("one"), passkeyOf("two")
+	did := telling(day)
+	did.Mail, did.To = mail.Keys, issue.Contact{Confirmed: "jo@example.org"}
+	for _, row := range []struct {
+		name string
+		do   func() error
+		ends bool
+		told int
+	}{
+		{"the first passkey", func() error { _, _, err := s.AddPasskey(ctx, p, one, did); return err }, true, 1},
+		{"the same once more", func() error { _, _, err := s.AddPasskey(ctx, p, one, did); return err }, false, 0},
+		{"the second", func() error { _, _, err := s.AddPasskey(ctx, p, two, did); return err }, false, 1},
+		{"a recovery that there is not", func() error { _, err := s.EndRecovery(ctx, p, did); return err }, false, 0},
+		{"a recovery that waits", func() error {
+			if _, err := s.BeginRecovery(ctx, p, telling(day)); err != nil {
+				return err
+			}
+			_, err := s.EndRecovery(ctx, p, did)
+			return err
+		}, true, 1},
+		{"one is removed", func() error { return s.RemovePasskey(ctx, p, one.ID, did) }, true, 1},
+		{"once more", func() error { return s.RemovePasskey(ctx, p, one.ID, did) }, false, 0},
+		{"the last is removed", func() error { return s.RemovePasskey(ctx, p, two.ID, did) }, true, 1},
+	} {
+		before := value[int](t, admin, `SELECT count(*) FROM mails`)
+		session, err := s.BeginSession(ctx, p, issue.NewSession("", day))
+		if err == nil {
+			err = row.do()
+		}
+		if err != nil {
+			t.Fatal(row.name, err, cause(err))
+		}
+		if live, _, err := s.Live(ctx, p, session); err != nil || live == row.ends {
+			t.Errorf("%s: the session lives: %v %v", row.name, live, err)
+		}
+		if n := value[int](t, admin, `SELECT count(*) FROM mails`) - before; n != row.told {
+			t.Errorf("%s: %d mails", row.name, n)
+		}
 	}
 }
 
@@ -347,16 +405,16 @@ func TestRecoveryIsKept(t *testing.T) {
 // of what they are: they have one length, and random places.
 func TestRowsOfPasskeysLookAlike(t *testing.T) {
 	admin := database(t)
-	s, ctx := issuing(t, admin, Options{}), t.Context()
+	s := issuing(t, admin, Options{})
 	many, one := person(), person()
 	long := passkeyOf(strings.Repeat("w", issue.MaxWord))
 	long.ID, long.Key, long.ACR = random(1023), random(600), strings.Repeat("https://assurance.example/", 4)
 	for _, k := range []issue.Passkey{passkeyOf(""), passkeyOf("phone"), long} {
-		if added, err := s.AddPasskey(ctx, many, k); !added || err != nil {
+		if added, err := adds(s, many, k); !added || err != nil {
 			t.Fatal(added, err, cause(err))
 		}
 	}
-	if _, err := s.AddPasskey(ctx, one, passkeyOf("phone")); err != nil {
+	if _, err := adds(s, one, passkeyOf("phone")); err != nil {
 		t.Fatal(err)
 	}
 	if n := value[int](t, admin, `SELECT count(DISTINCT length(hidden)) FROM passkeys`); n != 1 {
@@ -380,7 +438,7 @@ func TestTwoCopiesDoNotTellWhoUsedAPasskey(t *testing.T) {
 	admin := database(t)
 	s, ctx := issuing(t, admin, Options{}), t.Context()
 	p, k := person(), passkeyOf("phone")
-	if _, err := s.AddPasskey(ctx, p, k); err != nil {
+	if _, err := adds(s, p, k); err != nil {
 		t.Fatal(err)
 	}
 	copyOf := func() (rows []string) {
@@ -428,7 +486,7 @@ func TestTwoCopiesDoNotTellWhoUsedAPasskey(t *testing.T) {
 	if n := value[int](t, admin, `SELECT count(DISTINCT length(hidden)) FROM sessions`); n != 1 {
 		t.Errorf("rows of %d lengths", n)
 	}
-	if err := s.RemovePasskeys(ctx, p, k.ID); err != nil { // which must not show together what it was used for
+	if err := s.RemovePasskey(ctx, p, k.ID, telling(day)); err != nil { // which must not show together what it was used for
 		t.Fatal(err)
 	}
 	after := copyOf()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/penname/penname/escrow/issue"
@@ -60,30 +61,36 @@ func (s *Issuing) note(ctx context.Context, handle []byte, expires time.Time) er
 // needs no standby.
 func (s *Issuing) sessionsAt(ctx context.Context, handles [][]byte) (hidden map[int][]byte, err error) {
 	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		hidden = make(map[int][]byte)
-		rows, err := c.Query(ctx, `SELECT asked.place - 1, s.hidden FROM unnest($1::bytea[]) WITH ORDINALITY asked (handle, place) JOIN sessions s USING (handle)`, handles)
-		if err != nil {
-			return err
-		}
-		var at int
-		var b []byte
-		_, err = pgx.ForEachRow(rows, []any{&at, &b}, func() error {
-			hidden[at] = bytes.Clone(b)
-			return nil
-		})
+		hidden, err = sessionsIn(ctx, c.Query, handles)
 		return err
 	})
 	return hidden, err
 }
 
+// sessionsIn is sessionsAt by a connection, or in a transaction.
+func sessionsIn(ctx context.Context, query querying, handles [][]byte) (hidden map[int][]byte, err error) {
+	rows, err := query(ctx, `SELECT asked.place - 1, s.hidden FROM unnest($1::bytea[]) WITH ORDINALITY asked (handle, place) JOIN sessions s USING (handle)`, handles)
+	if err != nil {
+		return nil, err
+	}
+	hidden = make(map[int][]byte)
+	var at int
+	var b []byte
+	_, err = pgx.ForEachRow(rows, []any{&at, &b}, func() error {
+		hidden[at] = bytes.Clone(b)
+		return nil
+	})
+	return hidden, err
+}
+
 // generation is the one that p's sessions belong to now: the first without an end.
-func (s *Issuing) generation(ctx context.Context, p issue.Person) (int64, error) {
+func (s *Issuing) generation(ctx context.Context, p issue.Person, at func(context.Context, [][]byte) (map[int][]byte, error)) (int64, error) {
 	for first := int64(0); ; first += rowsAtOnce {
 		var handles [][]byte
 		for n := first; n < first+rowsAtOnce; n++ {
 			handles = append(handles, s.rows.generationPlace(p, n))
 		}
-		ended, err := s.sessionsAt(ctx, handles)
+		ended, err := at(ctx, handles)
 		if err != nil || len(ended) < len(handles) {
 			return first + int64(len(ended)), err
 		}
@@ -97,7 +104,7 @@ func (s *Issuing) BeginSession(ctx context.Context, p issue.Person, began issue.
 		return issue.Session{}, ErrText
 	}
 	var err error
-	if began.Generation, err = s.generation(ctx, p); err != nil {
+	if began.Generation, err = s.generation(ctx, p, s.sessionsAt); err != nil {
 		return issue.Session{}, err
 	}
 	text := slices.Concat(began.ID[:], number(began.Generation), []byte(began.Word))
@@ -197,7 +204,7 @@ func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time)
 		return nil, err
 	}
 	slices.SortStableFunc(all, func(a, b issue.Session) int { return a.Day.Compare(b.Day) })
-	generation, err := s.generation(ctx, p)
+	generation, err := s.generation(ctx, p, s.sessionsAt)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +242,7 @@ var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 // EndSessions implements [issue.Store]. The row is kept: generations are counted by it. Of
 // those who end one generation at once one notes the changes.
 func (s *Issuing) EndSessions(ctx context.Context, p issue.Person, noting ...issue.Change) error {
-	n, err := s.generation(ctx, p)
+	n, err := s.generation(ctx, p, s.sessionsAt)
 	if err != nil {
 		return err
 	}
@@ -255,4 +262,19 @@ func (s *Issuing) EndSessions(ctx context.Context, p issue.Person, noting ...iss
 		}
 		return nil
 	})
+}
+
+// endSessions is EndSessions in a transaction. Where others end a generation at the same moment it
+// ends the next one: somebody may have begun a session in that already.
+func (s *Issuing) endSessions(ctx context.Context, tx pgx.Tx, p issue.Person) error {
+	n, err := s.generation(ctx, p, func(ctx context.Context, handles [][]byte) (map[int][]byte, error) {
+		return sessionsIn(ctx, tx.Query, handles)
+	})
+	for ended := int64(0); err == nil && ended == 0; n++ {
+		at := s.rows.generationPlace(p, n)
+		var tag pgconn.CommandTag
+		tag, err = tx.Exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, at, s.rows.lock(at, nil, sessionBlock), never)
+		ended = tag.RowsAffected()
+	}
+	return refused(ctx, err)
 }

@@ -30,8 +30,8 @@ func wordsOf(p registrar.Problem) words {
 	if p.Unsaved != "" {
 		p.Unsaved = ""
 		w := wordsOf(p)
-		if w.Heading = "What you wrote was NOT stored"; p.Code == outcomeUnknown {
-			w.Heading = "What you wrote may not be stored"
+		if w.Heading = "What you wrote was NOT stored"; p.Code == OutcomeUnknown {
+			w.Heading, w.Do = "What you wrote may not be stored", []string{askOperator} // whether to try again, Detail says
 		}
 		return w
 	}
@@ -82,30 +82,32 @@ func (s *Server) UndoneOf(route, code, text string) { s.undone[route+" "+code] =
 
 // detailOf is Problem.Detail of a refusal of a request.
 func (s *Server) detailOf(method, path string, e *refusal.Error) string {
-	var text string
-	var ok bool
-	for _, route := range []string{method + " " + path, "* " + path} {
-		for _, key := range []string{route + " " + e.Code, route} {
-			if !ok {
-				text, ok = s.undone[key]
-			}
-		}
-	}
-	switch {
-	case ok && e.Code == outcomeUnknown:
-		return notKnown
-	case e.Code == recorded: // says so itself
+	if e.Code == recorded { // says so itself
 		return ""
 	}
-	return text
+	for _, route := range []string{method + " " + path, "* " + path} {
+		if text, ok := s.undone[route+" "+e.Code]; ok {
+			return text
+		}
+		switch text, ok := s.undone[route]; {
+		case ok && e.Code == OutcomeUnknown:
+			return notKnown
+		case ok:
+			return text
+		}
+	}
+	return ""
 }
+
+// Unheard are the codes of refusals of which no handler heard.
+var Unheard = []string{errTooMany.Code, errCrossSite.Code, errTooSlow.Code, errTooLarge.Code, errParameters.Code, errBusy.Code, errProxy.Code, errForwarded.Code}
 
 // tooLate is the code of an objection to a decision that is in force (issue.ErrTooLate): the
 // others of a review are for reviewers.
 const tooLate = "review.too_late"
 
-// outcomeUnknown is the code of a transaction whose answer was lost (postgres.ErrOutcomeUnknown).
-const outcomeUnknown = "database.outcome_unknown"
+// OutcomeUnknown is the code of a transaction whose answer was lost (postgres.ErrOutcomeUnknown).
+const OutcomeUnknown = "database.outcome_unknown"
 
 // recorded is the code of a deletion whose rest failed (issue.ErrRecorded).
 const recorded = "person.deletion_recorded"

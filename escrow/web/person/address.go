@@ -61,9 +61,31 @@ func (s *side) address(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	said := who.Flash
+	page := addressPage{Said: who.Flash}
+	for code, said := range codeMistakes {
+		if page.Said == said {
+			page.Said, page.Mistakes = "", oneMistake("code", code.Mend)
+		}
+	}
 	who.Flash = ""
-	return s.showAddress(w, r, who, c, http.StatusOK, addressPage{Said: said})
+	return s.showAddress(w, r, who, c, http.StatusOK, page)
+}
+
+// codeMistakes is what is said of a code that somebody typed too long after their proof: when they
+// are asked for another one, and once more at the field.
+var codeMistakes = map[*refusal.Error]flash{issue.ErrCodeWrong: flashWrongCode, issue.ErrCodeOver: flashCodeOver}
+
+// addressAfterProof asks for a proof before the page shows what is wrong with what was typed.
+func (s *side) addressAfterProof(w http.ResponseWriter, r *http.Request, who session, err error, typed string) error {
+	said, ofCode := codeMistakes[refusal.Of(err)]
+	if !ofCode {
+		return web.WithFacts{Err: cmp.Or(err, error(errProveAgain)), Unsaved: typed}
+	}
+	who.Flash = said
+	if err := s.sessions.keep(w, who); err != nil {
+		return err
+	}
+	return s.askToProve(w, r, who, addressPath)
 }
 
 func (s *side) enterAddress(w http.ResponseWriter, r *http.Request) error {
@@ -102,7 +124,7 @@ func (s *side) changeAddress(w http.ResponseWriter, r *http.Request, whose func(
 	}
 	if e := refusal.Of(err); switched || issue.OfContact(err) {
 		if !s.sessions.fresh(who) {
-			return web.WithFacts{Err: cmp.Or(err, error(errProveAgain)), Unsaved: typed}
+			return s.addressAfterProof(w, r, who, err, typed)
 		}
 		c, cerr := s.Issuer.Store.Contact(r.Context(), who.Person)
 		if cerr != nil {

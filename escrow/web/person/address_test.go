@@ -154,3 +154,29 @@ func TestAddressWithoutMail(t *testing.T) {
 	b.shows("GET", s.origin+addressPath, nil, http.StatusOK, "sends no mail", "!Send me a code")
 	b.shows("POST", s.origin+addressPath, url.Values{"address": {"jo@example.org"}}, http.StatusNotFound, "sends no mail")
 }
+
+// A code that is typed long after the proof, and is wrong or over, is said to be so: on the page that
+// asks for a proof, and at the field after it. It is no text that was lost, and nothing is in doubt.
+func TestAWrongCodeLongAfterTheProof(t *testing.T) {
+	s, server, send := writing(t)
+	b, at := s.in("laptop"), s.origin+addressPath
+	b.shows("POST", at, url.Values{"address": {"jo@example.org"}}, http.StatusOK, "A code is on its way")
+	send()
+	right := newest(t, server, "jo@example.org")
+	for _, c := range []struct{ typed, says, field string }{
+		{"00000000", "That is not the code that was sent last, so your address is not confirmed.", `href="#code"`},
+		{right, "", ""},
+		{right, "No code is waited for any more, so your address is not confirmed.", `href="#email"`},
+	} {
+		s.pass(freshFor)
+		if c.says == "" {
+			b.shows("POST", at+"/confirm", url.Values{"code": {c.typed}}, http.StatusUnauthorized, "Your address is confirmed", "Prove that it is you")
+			continue
+		}
+		b.shows("POST", at+"/confirm", url.Values{"code": {c.typed}}, http.StatusUnauthorized, c.says, "Prove that it is you", `name="interaction" value="`+addressPath+`"`, "!NOT stored", "!may be confirmed or not", "!"+c.typed)
+		if page := b.follow(b.proveWith(url.Values{"provider": {"post"}, "fresh": {"1"}, "interaction": {addressPath}}, jo)); !strings.Contains(page, "<title>Error: ") || !strings.Contains(page, c.field) || !strings.Contains(page, "<h1>My address for notices") {
+			t.Errorf("%s: after the proof: %s", c.typed, page)
+		}
+		b.shows("GET", at, nil, http.StatusOK, "!Error: ") // once
+	}
+}

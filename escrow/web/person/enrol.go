@@ -274,7 +274,7 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 		return err
 	}
 	// Before anything is stored or told: a provider's account that was stolen gets no further.
-	if !sealed && !slices.Contains(in, person) {
+	if f.sealed = sealed; !sealed && !slices.Contains(in, person) {
 		if asked, err := s.recovers(w, r, &f, person); err != nil || asked {
 			return err
 		}
@@ -307,7 +307,11 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 //
 // What a proof of the same person in the same browser had shown goes on to count while their session
 // there does: that a passkey was there, that they waited, and the key of the claims, which a passkey
-// has not. A recovery by which the session begins is used up by it, or was ended meanwhile.
+// has not. A recovery by which the session begins is used up by it. If what let them in has ended
+// meanwhile, so does the session.
+//
+// What fails after a recovery was used leaves them where they are: a proof in this browser lets them
+// in once more, see issue.RecoveryAgain.
 func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, v session) error {
 	before, had := s.sessions.person(r)
 	live, err := s.who(r)
@@ -322,13 +326,11 @@ func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, v session) 
 	}
 	now := s.edge.Now()
 	began, err := s.Issuer.Store.BeginSession(r.Context(), v.Person, issue.NewSession(f.Word, now))
-	if err == nil && f.recovers {
+	if err == nil {
 		var ok bool
-		if ok, err = s.Issuer.Recovered(r.Context(), v.Person); err == nil && !ok {
+		if ok, err = s.holds(r, f, &v); err == nil && !ok {
 			err = errors.Join(errSignedOut, s.Issuer.Store.EndSession(r.Context(), began))
 		}
-		v.Waited = now
-		s.written()
 	}
 	if err == nil && had {
 		err = s.Issuer.Store.EndSession(r.Context(), before.Session)
@@ -336,11 +338,39 @@ func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, v session) 
 	if err != nil {
 		return err
 	}
-	if v.Session, v.Ends = began, now.Add(sessionMost); f.Flow.Fresh {
+	if v.Session, v.Ends = began, now.Add(sessionMost); !v.Waited.IsZero() && !v.Passkey {
+		v.Ends = v.Waited.Add(sessionMost) // for no longer is the person told that somebody is in by it
+	}
+	if f.Flow.Fresh {
 		v.For = f.SignIn()
 	}
 	if had && before.Person == v.Person && (v.Flash == "" || v.Flash == flashBack) { // what they did before this proof was asked for
 		v.Flash = cmp.Or(before.Flash, v.Flash)
 	}
 	return s.sessions.keep(w, v)
+}
+
+// holds reports whether what lets somebody in still does. It is asked when their session has begun:
+// what ends it later ends that session too, and what ended it before shows here.
+func (s *side) holds(r *http.Request, f flow, v *session) (ok bool, err error) {
+	switch {
+	case f.sealed: // nobody had it before
+		return true, nil
+	case f.shown != nil:
+		_, _, ok, err = s.Issuer.Store.PasskeyOf(r.Context(), f.shown)
+		return ok, err
+	case f.recovers:
+		v.Waited, ok, err = s.Issuer.Recovered(r.Context(), v.Person, s.sessions.browsers(r, f)...)
+		s.written()
+		return ok, err
+	}
+	have, err := s.Issuer.Store.Passkeys(r.Context(), v.Person)
+	if err != nil || len(have) == 0 {
+		return err == nil, err
+	}
+	who, err := s.who(r)
+	if errors.Is(err, errSignedOut) {
+		return false, nil
+	}
+	return err == nil && who.Person == v.Person && s.sessions.owners(who), err
 }

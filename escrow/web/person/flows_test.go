@@ -35,7 +35,7 @@ func newFlowing(t *testing.T) *flowing {
 	about.Objection.Recipients = []string{id.Recipient().String()}
 	o := &objecting{notice: toldFirst}
 	o.notice.About, o.notice.Platform = &about, "pocket"
-	s := newService(t, func(_ *testing.T, c *Config) {
+	s := newServiceOn(t, "localhost", func(_ *testing.T, c *Config) {
 		c.Writes = true
 		for i := range c.Platforms {
 			c.Platforms[i].Personas = 3
@@ -141,6 +141,12 @@ func (f *flowing) forms() map[string]formOfPage {
 		"send an objection":    {"/me/objection", with(notice, "text", "I did <b>not</b>."), "/me", "I did &lt;b&gt;not&lt;/b&gt;.", "Your objection is stored"},
 		"make a lawyer's code": {"/me/lawyer", notice, "/me", "", "A code for your lawyer"},
 		"stay":                 {"/me/stay", url.Values{}, "/me", "", "My pen names"},
+
+		"add a passkey":       {passkeysPath, url.Values{"answer": {"{}"}, "word": {"phone"}}, passkeysPath, "phone", "No passkey was added"},
+		"call a passkey":      {passkeysPath + "/rename", url.Values{"passkey": {"00"}, "word": {"phone"}}, passkeysPath, "phone", "Nothing was changed"},
+		"remove a passkey":    {passkeysPath + "/remove", url.Values{"passkey": {"00"}}, passkeysPath, "", "If you pressed it before, it is removed"},
+		"remove the last one": {passkeysPath + "/remove", url.Values{"passkey": {"00"}, "sure": {"yes"}}, passkeysPath, "", "If you pressed it before, it is removed"},
+		"cancel a recovery":   {"/me/recovery/cancel", url.Values{}, "/me", "", "nly a passkey can cancel it"},
 	}
 }
 
@@ -156,6 +162,7 @@ func TestFlowsDoNotBreak(t *testing.T) {
 	f.consentWaits(t)
 	f.declining(t)
 	f.linksForgeNothing(t)
+	f.certainOnes(t)
 	f.objectionIsChecked(t)
 	// What ends something comes last.
 	f.pressedTwice(t)
@@ -175,7 +182,7 @@ func (f *flowing) endsMeanwhile(t *testing.T, name string, form formOfPage) {
 			b := f.as(t, "laptop")
 			before := f.state(b)
 			end(b)
-			says := []string{"Prove my identity", errSignedOut.Code}
+			says := []string{"Prove my identity", errSignedOut.Code, form.doubt()}
 			if form.typed != "" {
 				says = append(says, "readonly>"+form.typed+"</textarea>", "NOT stored")
 			}
@@ -198,13 +205,15 @@ func (f *flowing) endsMeanwhile(t *testing.T, name string, form formOfPage) {
 		switch {
 		case bound[form.path]: // what it does is done to whoever is signed in
 			fields.Set("session", of(t, mine, form.path))
-			status, says = http.StatusConflict, append(says, errAnother.Code, "omebody signed in here anew", `href="`+form.back+`"`)
+			status, says = http.StatusConflict, append(says, errAnother.Code, "omebody signed in here anew", "Nothing was changed.", form.doubt(), `href="`+form.back+`"`)
 		case form.path == "/me/object":
 			status = http.StatusConflict
 		case form.path == "/me/stay":
 			status = http.StatusOK
+		case form.path == passkeysPath:
+			status = http.StatusUnauthorized
 		}
-		if form.typed != "" {
+		if form.typed != "" && form.path != passkeysPath { // there it stays in its field
 			says = append(says, "readonly>"+form.typed+"</textarea>")
 		}
 		b.shows("POST", f.origin+form.path, fields, status, says...)
@@ -216,8 +225,16 @@ func (f *flowing) endsMeanwhile(t *testing.T, name string, form formOfPage) {
 	})
 }
 
+// doubt is what a refusal that is certain does not say, after "!".
+func (f formOfPage) doubt() string {
+	if text := undone["POST "+f.path]; !strings.Contains(text, "NOT stored") {
+		return "!" + text
+	}
+	return "!Doing it twice"
+}
+
 // bound are the forms that name nothing of the person: two people may share a browser.
-var bound = map[string]bool{deletePath: true, "/me/sign-out-everywhere": true, addressPath: true, addressPath + "/confirm": true, addressPath + "/remove": true}
+var bound = map[string]bool{"/me/recovery/cancel": true, deletePath: true, "/me/sign-out-everywhere": true, addressPath: true, addressPath + "/confirm": true, addressPath + "/remove": true}
 
 // of is what stands in a form of a page for its session. One that is not there now, as that of
 // a code, is like the others of the page.
@@ -235,7 +252,7 @@ func of(t *testing.T, page, path string) string {
 
 // pagesLeadBack: whoever is no longer signed in is led back to the page that they wanted.
 func (f *flowing) pagesLeadBack(t *testing.T) {
-	for path, back := range map[string]string{"/me": "/me", dataPath: "/me", changesPath: changesPath, deletePath: deletePath, addressPath: addressPath, "/me/receipt": "/me/receipt", "/me/receipt.jws": "/me/receipt"} {
+	for path, back := range map[string]string{"/me": "/me", dataPath: "/me", changesPath: changesPath, deletePath: deletePath, addressPath: addressPath, passkeysPath: passkeysPath, "/me/receipt": "/me/receipt", "/me/receipt.jws": "/me/receipt"} {
 		t.Run(path+" × session end", func(t *testing.T) {
 			b := f.as(t, "laptop")
 			f.pass(sessionLife + time.Second)
@@ -406,10 +423,38 @@ func (f *flowing) objectionIsChecked(t *testing.T) {
 	})
 }
 
+// certainOnes: a form that is refused before anything is done says so, and no more.
+func (f *flowing) certainOnes(t *testing.T) {
+	for name, form := range f.forms() {
+		t.Run(name+" × a refusal that is certain", func(t *testing.T) {
+			b := f.as(t, "laptop")
+			before, at := f.state(b), f.origin+form.path
+			page := b.shows("POST", at, url.Values{"session": {"another"}}, http.StatusConflict, errAnother.Code, form.doubt())
+			if form.path != "/me/objection" && !strings.Contains(page, "Nothing was changed.") {
+				t.Errorf("another session: %s", page)
+			}
+			if res, page := b.do("POST", at, form.fields, "Accept", "text/html", "Sec-Fetch-Site", "cross-site"); res.StatusCode != http.StatusForbidden || strings.Contains(page, form.doubt()[1:]) {
+				t.Errorf("from another site: %s", page)
+			}
+			f.pass(freshFor)
+			_, page = b.do("POST", at, form.fields, "Accept", "text/html")
+			for _, code := range []string{errProveAgain.Code, errNotFresh.Code} {
+				if strings.Contains(page, code) && (strings.Contains(page, form.doubt()[1:]) || form.path != "/me/objection" && !strings.Contains(page, "Nothing was changed.")) {
+					t.Errorf("after five minutes: %s", page)
+				}
+			}
+			if after := f.state(b); form.path != "/me/objection" && form.path != "/me/sign-out-everywhere" && after != before {
+				t.Errorf("it did something: %s\nbefore %s", after, before)
+			}
+			f.orders.stored, f.orders.notice.Objections = nil, nil
+		})
+	}
+}
+
 // pressedTwice: a second press does nothing more, and what is said of it is true.
 func (f *flowing) pressedTwice(t *testing.T) {
 	forms := f.forms()
-	for _, name := range []string{"call a pen name", "sign out there", "withdraw", "give an address", "type a code", "remove an address", "sign out a device", "say it is not me", "make a lawyer's code", "stay", "sign out everywhere"} {
+	for _, name := range []string{"call a pen name", "sign out there", "withdraw", "give an address", "type a code", "remove an address", "sign out a device", "say it is not me", "make a lawyer's code", "stay", "add a passkey", "call a passkey", "remove a passkey", "remove the last one", "cancel a recovery", "sign out everywhere"} {
 		t.Run(name+" × pressed twice", func(t *testing.T) {
 			form := forms[name]
 			b := f.as(t, "laptop")
@@ -420,6 +465,14 @@ func (f *flowing) pressedTwice(t *testing.T) {
 			}
 		})
 	}
+	t.Run("retire × pressed twice", func(t *testing.T) {
+		b := f.as(t, "laptop")
+		res, _ := b.do("POST", f.origin+b.open("purse"), url.Values{"decision": {"allow"}, "persona": {"new"}})
+		name, _ := b.redeem("purse", result(t, res).Get("code"))["sub"].(string)
+		form := url.Values{"pen_name": {name}, "sure": {"yes"}}
+		b.shows("POST", f.origin+"/me/retire", form, http.StatusOK)
+		b.shows("POST", f.origin+"/me/retire", form, http.StatusNotFound, issue.ErrPersonaUnknown.Code, "If you pressed it before, it is retired.", "!may be in use as before")
+	})
 	t.Run("sign out × pressed twice", func(t *testing.T) {
 		b := f.as(t, "laptop")
 		for range 2 {

@@ -67,7 +67,7 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 	if err := s.Issuer.Store.EndSession(r.Context(), who.Session); err != nil {
 		return false, err
 	}
-	s.sessions.clear(w)
+	s.sessions.clear(w, r)
 	return s.left(w, r, req, left)
 }
 

@@ -334,7 +334,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.sessions.clear(w)
+	s.sessions.clear(w, r)
 	return s.edge.RenderAgain(w, r, "", http.StatusOK, "deleted.html", receipt)
 }
 
@@ -357,7 +357,7 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Issuer.SignOutEverywhere(r.Context(), who.Person, s.sectors(), s.end(r)); err != nil {
 		return err
 	}
-	s.sessions.clear(w)
+	s.sessions.clear(w, r)
 	return s.edge.Render(w, r, http.StatusOK, "out.html", map[string]bool{"AtOnce": r.PostFormValue("when") == "now"})
 }
 
@@ -411,6 +411,6 @@ func (s *side) signOut(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	s.sessions.clear(w)
+	s.sessions.clear(w, r)
 	return s.edge.Render(w, r, http.StatusOK, "signed-out.html", nil)
 }

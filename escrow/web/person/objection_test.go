@@ -12,7 +12,9 @@ import (
 
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -21,6 +23,7 @@ type objecting struct {
 	issue.Store
 	notice issue.Notice
 	stored [][]byte
+	lost   error // in place of the next answer
 }
 
 func (o *objecting) Notices(_ context.Context, names []token.Pseudonym) ([]issue.Notice, error) {
@@ -37,7 +40,9 @@ func (*objecting) MakeCode(context.Context, issue.Notice, [32]byte, time.Time) e
 func (o *objecting) ObjectTo(_ context.Context, n issue.Notice, sealed []byte, now time.Time) error {
 	o.stored = append(o.stored, sealed)
 	o.notice.Objections = append(o.notice.Objections, issue.Objection{Day: today(now), Suspends: true})
-	return nil
+	lost := o.lost
+	o.lost = nil
+	return lost
 }
 
 // What a person objects is stored once, and they see that it is; what is not stored they get
@@ -70,7 +75,9 @@ func TestAnObjectionIsStoredOrGivenBack(t *testing.T) {
 	if len(o.stored) != 1 || exhibit.OpenText(o.stored[0], id.String()) != strings.ReplaceAll(full, "\r\n", "\n") {
 		t.Errorf("%d stored", len(o.stored))
 	}
-	b.shows("POST", at, form("two"), http.StatusOK, "One objection is left")
+	o.lost = refusal.New(refusal.Unavailable, web.OutcomeUnknown, "")
+	b.shows("POST", at, form("two"), http.StatusServiceUnavailable, "What you wrote may not be stored", "whether it shows there before you send it again", "readonly>two</textarea>", "!twice does no harm", "!Try again")
+	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "One objection is left")
 	b.shows("POST", at, form("three"), http.StatusOK, "three objections to this order")
 	b.shows("POST", at, form("four"), http.StatusConflict, "<title>What you wrote was NOT stored", "three objections to this order", "readonly>four</textarea>", "!does not understand")
 	b.shows("POST", s.origin+"/me/lawyer", form(""), http.StatusConflict, "No new code is good", "three objections")

@@ -43,7 +43,8 @@ func everyPageOf(t *testing.T, providers ...Provider) (map[string]string, *web.S
 // ofPasskeys are the states of pages that come with passkeys and recoveries.
 func ofPasskeys() map[string]any {
 	recovered := leaving{Stay: "/me/stay", Recovery: &issue.Recovery{Began: postedAt, Used: postedAt}}
-	recovering := leaving{Stay: "/me/stay", Recovery: &issue.Recovery{Began: postedAt}}
+	recovering := leaving{Stay: "/me/stay", Asks: true, Recovery: &issue.Recovery{Began: postedAt}}
+	again := leaving{Stay: "/me/stay", Asks: true, Recovery: &issue.Recovery{Began: postedAt, Used: postedAt}}
 	return map[string]any{
 		"prove.html": provePage{"/me/receipt", "", leaving{Stay: "/me/stay"}}, "prove.html recovering": provePage{"/me", flashStored("x"), recovering}, "prove.html sent": provePage{"/me", flashSent, leaving{Stay: "/me/stay"}},
 		"passkeys.html": passkeysPage{Here: true, Most: 8, Leaving: leaving{Stay: "/me/stay"}}, "passkeys.html on the way": passkeysPage{Here: true, Most: 8, Back: "/authorize/x", Typed: "phone", Wrong: passkey.ErrKnown.Mend},
@@ -51,7 +52,9 @@ func ofPasskeys() map[string]any {
 		"passkeys.html full":      passkeysPage{Here: true, Most: 2, Done: flashRenamed, Passkeys: []ownPasskey{{"a", "phone", postedAt, 1}, {"b", "work", postedAt, 2}}}, "passkeys.html elsewhere": passkeysPage{Most: 8, Done: flashGone},
 		"passkey-last.html": removePage{ownPasskey{"a", "phone", postedAt, 1}, leaving{Stay: "/me/stay"}}, "waits.html": waitsPage{From: postedAt, Until: postedAt, Lapsed: true}, "waits.html on the way": waitsPage{From: postedAt, Until: postedAt, Back: "/authorize/x", SignIn: "/authorize/x"},
 		"consent.html recovering": consentPage{Leaving: recovering, Platform: "Town Square", SignedIn: true, PenName: "pen1x"},
-		"me.html recovering":      mePage{Leaving: recovering}, "me.html recovered by somebody": mePage{Leaving: recovered},
+		"me.html recovering":      mePage{Leaving: recovering}, "me.html recovered by somebody": mePage{Leaving: recovered}, "me.html recovered by somebody who asks again": mePage{Leaving: again},
+		"me.html put out": mePage{Welcome: flashPutOut}, "prove.html put out": provePage{"/me", flashPutOut, leaving{Stay: "/me/stay"}}, "passkeys.html the first": passkeysPage{Here: true, Most: 8, Done: flashAddedFirst},
+		"prove.html a wrong code": provePage{addressPath, flashWrongCode, leaving{Stay: "/me/stay"}}, "prove.html no code": provePage{addressPath, flashCodeOver, leaving{Stay: "/me/stay"}},
 		"consent.html stale": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Stale: true, There: true, Username: true, Email: true, Claims: &claimsPage{Hidden: true, Asked: []askedClaim{{Name: "country", May: true}}}}, "consent.html stale, of several": consentPage{Platform: "Town Square", Stale: true},
 		"leave.html stale":  leavePage{Action: "/logout/answer", Platform: "Town Square", Ends: lastUsed, Unnamed: true},
 		"me.html recovered": mePage{Welcome: flashRecovered}, "me.html cancelled": mePage{Welcome: flashCancelled}, "home.html stale": map[string]any{"SignedIn": true, "Stale": true, "Leaving": recovering},
@@ -445,7 +448,7 @@ func TestH12CookieFlags(t *testing.T) {
 	}
 	for name, set := range map[string]func(w http.ResponseWriter) error{
 		"set":   func(w http.ResponseWriter) error { s.set(w, "session", sessionLife, []byte("{}")); return nil },
-		"clear": func(w http.ResponseWriter) error { s.clear(w); return nil },
+		"clear": func(w http.ResponseWriter) error { s.clear(w, httptest.NewRequest("GET", "/", nil)); return nil },
 	} {
 		w := httptest.NewRecorder()
 		if err := set(w); err != nil {

@@ -123,7 +123,7 @@ func (s *side) byPasskey(w http.ResponseWriter, r *http.Request) error {
 	if !slices.Contains(s.acrs(), k.ACR) { // no provider is held to it any more
 		v.ACR = ""
 	}
-	f.Flow.Fresh = true // whoever holds it showed it for this, and now
+	f.Flow.Fresh, f.shown = true, k.ID // whoever holds it showed it for this, and now
 	if err := s.begin(w, r, f, v); err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (s *side) addPasskey(w http.ResponseWriter, r *http.Request) error {
 	if switched {
 		return s.showPasskeys(w, r, who, http.StatusOK, page)
 	}
-	err = s.made(r, &who, page.Typed)
+	first, err := s.made(r, &who, page.Typed)
 	e := refusal.Of(err)
 	switch {
 	case err == nil:
@@ -277,22 +277,25 @@ func (s *side) addPasskey(w http.ResponseWriter, r *http.Request) error {
 		page.Wrong = e.Mend
 		return s.showPasskeys(w, r, who, http.StatusUnauthorized, page)
 	}
-	if page.Back != "" {
+	switch {
+	case page.Back != "":
 		return s.saysAt(w, r, who, "", page.Back)
+	case first:
+		return s.saysAt(w, r, who, flashAddedFirst, passkeysPath)
 	}
 	return s.saysAt(w, r, who, flashAdded, passkeysPath)
 }
 
 // made judges the answer of a browser that made a passkey, and stores it. It was shown in this
-// session, which goes on where all others end.
-func (s *side) made(r *http.Request, who *session, word string) error {
+// session, which goes on where all others end, at the first one.
+func (s *side) made(r *http.Request, who *session, word string) (first bool, err error) {
 	party, err := s.passkeys()
 	if err != nil {
-		return err
+		return false, err
 	}
 	a, err := passkey.Read(r.PostFormValue("answer"))
 	if err != nil {
-		return err
+		return false, err
 	}
 	c := s.ceremonyOf(r, a)
 	if c.Session != who.ID { // begun by another session of this browser, or to sign in
@@ -303,25 +306,31 @@ func (s *side) made(r *http.Request, who *session, word string) error {
 		err = s.spend(r, c)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	user, err := s.Issuer.UserHandle(r.Context(), who.Person)
 	if err != nil {
-		return err
+		return false, err
 	}
-	added, out, err := s.Issuer.AddPasskey(r.Context(), who.Person, issue.Passkey{
+	added, first, err := s.Issuer.AddPasskey(r.Context(), who.Person, issue.Passkey{
 		ID: made.ID, Key: made.Key, Counter: made.Counter, Backup: made.Backup, Word: word, User: user, ACR: who.ACR,
 	})
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case !added:
-		return passkey.ErrKnown
+		return false, passkey.ErrKnown
 	}
 	s.written()
-	if who.Passkey = true; out {
-		who.Session, err = s.Issuer.Store.BeginSession(r.Context(), who.Person, issue.NewSession(who.Word, s.edge.Now()))
+	if who.Passkey = true; first {
+		err = s.goesOn(r, who)
 	}
+	return first, err
+}
+
+// goesOn has the session of somebody go on where they ended all of theirs.
+func (s *side) goesOn(r *http.Request, who *session) (err error) {
+	who.Session, err = s.Issuer.Store.BeginSession(r.Context(), who.Person, issue.NewSession(who.Word, s.edge.Now()))
 	return err
 }
 
@@ -364,7 +373,7 @@ type removePage struct {
 }
 
 // removePasskey needs a fresh proof, like adding one: whoever finds an open browser does not
-// lock its person out.
+// lock its person out. All other sessions end: one of them may be that of the lost device.
 func (s *side) removePasskey(w http.ResponseWriter, r *http.Request) error {
 	who, k, all, err := s.theirPasskey(r)
 	if err != nil {
@@ -386,6 +395,9 @@ func (s *side) removePasskey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.written()
+	if err := s.goesOn(r, &who); err != nil {
+		return err
+	}
 	return s.saysAt(w, r, who, flashGone, passkeysPath)
 }
 
@@ -405,7 +417,7 @@ type waitsPage struct {
 // Every way by which a provider's answer becomes somebody who is enrolled passes here, with the
 // ways of those who were held for review or come back: see its one caller.
 func (s *side) recovers(w http.ResponseWriter, r *http.Request, f *flow, p issue.Person) (asked bool, err error) {
-	signsIn, recovery, err := s.Issuer.ByIdentity(r.Context(), p)
+	signsIn, recovery, err := s.Issuer.ByIdentity(r.Context(), p, s.sessions.browsers(r, *f)...)
 	if err != nil || signsIn {
 		f.recovers = signsIn && !recovery.Began.IsZero()
 		return false, err
@@ -422,8 +434,9 @@ func (s *side) showWaits(w http.ResponseWriter, r *http.Request, f flow, recover
 	return s.edge.RenderAgain(w, r, "", http.StatusOK, "waits.html", waitsPage{recovery.From(), recovery.Until(), f.Back, f.SignIn(), recovery.Lapsed})
 }
 
-// cancelRecovery ends what somebody began who proved the person's identity at a provider. If
-// it was open they may be signed in: then everybody is signed out but whoever pressed this.
+// cancelRecovery ends what somebody began who proved the person's identity at a provider, and
+// signs everybody out but whoever pressed this. If somebody was let in, the sign-ins at platforms
+// end as well: each platform learns it at its own moment.
 func (s *side) cancelRecovery(w http.ResponseWriter, r *http.Request) error {
 	who, err := s.who(r)
 	if err == nil && !who.Passkey {
@@ -432,14 +445,16 @@ func (s *side) cancelRecovery(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.Issuer.CancelRecovery(r.Context(), who.Person)
+	out, left, err := s.Issuer.CancelRecovery(r.Context(), who.Person, s.sectors(), s.openid.EndQuietly)
+	if err == nil && out {
+		err = s.goesOn(r, &who)
+	}
 	if err != nil {
 		return err
 	}
-	if out {
-		if who.Session, err = s.Issuer.Store.BeginSession(r.Context(), who.Person, issue.NewSession(who.Word, s.edge.Now())); err != nil {
-			return err
-		}
+	said := flashCancelled
+	if left {
+		said = flashPutOut
 	}
-	return s.says(w, r, who, flashCancelled, "")
+	return s.says(w, r, who, said, "")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/passkey"
 	"github.com/penname/penname/escrow/passkey/passkeytest"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // begun begins a ceremony, and returns what to ask an authenticator for.
@@ -52,7 +53,7 @@ const (
 func TestAPasskeyIsTheWayBackIn(t *testing.T) {
 	s := newServiceOn(t, "localhost")
 	b := s.in("laptop")
-	b.shows("GET", s.origin+passkeysPath, nil, http.StatusOK, "You have none yet", "Add a passkey", "data-without", `<script src="/passkey.js" defer></script>`)
+	b.shows("GET", s.origin+passkeysPath, nil, http.StatusOK, "You have none yet", "Your first one signs all your other devices out here", "Add a passkey", "data-without", `<script src="/passkey.js" defer></script>`)
 	d := b.adds("key ring")
 	b.shows("POST", s.origin+"/sign-out", url.Values{}, http.StatusOK)
 	home := b.shows("GET", s.origin, nil, http.StatusOK, "Sign in with a passkey")
@@ -127,8 +128,8 @@ func TestNoPasskeysWhereTheHostIsAnAddress(t *testing.T) {
 	b.shows("POST", s.origin+"/passkey", url.Values{}, http.StatusNotFound, errNoPasskeys.Code)
 }
 
-// W02, W09, W10, W12: what only a store knows.
-func TestW02W09W10W12PasskeysThatAreRefused(t *testing.T) {
+// W02, W09, W10, W11, W12: what only a store knows.
+func TestW02W09W10W11W12PasskeysThatAreRefused(t *testing.T) {
 	s := newServiceOn(t, "localhost")
 	b := s.in("laptop")
 	d := b.adds("phone")
@@ -147,9 +148,37 @@ func TestW02W09W10W12PasskeysThatAreRefused(t *testing.T) {
 	stranger.User = d.User
 	thief.shows("POST", s.origin+"/passkey", thief.byPasskey(stranger), http.StatusUnauthorized, passkey.ErrUnknown.Code) // W10
 
-	// W12: a second person brings a credential that is there, with a key of their own.
+	// W11: two people with a credential each; what one signs does not go as the other's.
 	other := s.browser()
 	other.follow(other.prove("post", jo+1))
+	theirs := other.adds("theirs")
+	for name, forged := range map[string]struct {
+		id, user []byte
+		want     *refusal.Error
+	}{
+		"my credential, the user handle of the other":  {d.ID, theirs.User, passkey.ErrOwner},
+		"the credential of the other, my key":          {theirs.ID, theirs.User, passkey.ErrSignature},
+		"the credential of the other, my user handle":  {theirs.ID, d.User, passkey.ErrOwner},
+		"my credential, in the session of the other":   {d.ID, d.User, nil},
+		"the credential of the other with nobody's id": {append([]byte{1}, theirs.ID[1:]...), theirs.User, passkey.ErrUnknown},
+	} {
+		as := *d
+		as.ID, as.User = forged.id, forged.user
+		b, want := s.browser(), forged.want
+		if want == nil { // it is the sign-in of its own person, whoever sat there before
+			other.shows("POST", s.origin+"/passkey", other.byPasskey(&as), http.StatusOK, mine)
+			other.shows("GET", s.origin+passkeysPath, nil, http.StatusOK, "phone", "!theirs")
+			continue
+		}
+		b.shows("POST", s.origin+"/passkey", b.byPasskey(&as), http.StatusUnauthorized, want.Code, "You are not signed in by this")
+		if page := b.shows("GET", s.origin+"/me", nil, http.StatusUnauthorized, errSignedOut.Code); t.Failed() {
+			t.Fatal(name, page)
+		}
+	}
+
+	// W12: a second person brings a credential that is there, with a key of their own.
+	other = s.browser()
+	other.follow(other.prove("post", jo+2))
 	copied := passkeytest.New(s.origin, -7)
 	copied.ID = d.ID
 	other.shows("POST", s.origin+passkeysPath, url.Values{"answer": {copied.Create(other.begun(passkeysPath + "/begin"))}, "word": {"my word"}},
@@ -215,7 +244,8 @@ func TestPasskeysOfAPerson(t *testing.T) {
 		}
 		gone := b.passkeyNamed(word)
 		b.shows("POST", s.origin+passkeysPath+"/remove", url.Values{"passkey": {gone}}, http.StatusOK, "That passkey is removed", "!value=\""+gone)
-		b.shows("POST", s.origin+passkeysPath+"/remove", url.Values{"passkey": {gone}}, http.StatusNotFound, issue.ErrNoPasskey.Code) // pressed twice
+		b.shows("POST", s.origin+passkeysPath+"/remove", url.Values{"passkey": {gone}}, http.StatusNotFound, issue.ErrNoPasskey.Code, "If you pressed it before, it is removed.", "!may still be there") // pressed twice
+		b.shows("POST", s.origin+passkeysPath+"/rename", url.Values{"passkey": {gone}, "word": {"x"}}, http.StatusNotFound, issue.ErrNoPasskey.Code, "Nothing was changed.", "!may be called as before")
 	}
 	last := url.Values{"passkey": {b.passkeyNamed("device 0")}}
 	s.pass(freshFor)

@@ -52,6 +52,7 @@ import (
 	"github.com/penname/penname/escrow/passkey"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 //go:embed pages
@@ -158,6 +159,15 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	for route, text := range twice {
 		edge.UndoneOf(route, errSignedOut.Code, text)
 	}
+	for route, text := range unsure {
+		edge.UndoneOf(route, web.OutcomeUnknown, text)
+	}
+	for _, route := range []string{"POST " + addressPath, "POST " + addressPath + "/confirm"} { // codes are few, and so are tries
+		edge.UndoneOf(route, web.OutcomeUnknown, undone[route])
+	}
+	edge.UndoneOf("POST /me/recovery/cancel", errAnother.Code, "Nothing was changed. If you pressed it before, it is cancelled.")
+	edge.UndoneOf("POST /me/passkeys/remove", issue.ErrNoPasskey.Code, "If you pressed it before, it is removed.")
+	edge.UndoneOf("POST /me/retire", issue.ErrPersonaUnknown.Code, "If you pressed it before, it is retired.")
 	edge.UndoneOf("POST /me/object", issue.ErrTooLate.Code, "If you pressed it before, your objection is recorded.")
 	edge.UndoneOf("POST /me/sign-out-device", errNoDevice.Code, "It was signed out before, or its sign-in has ended by itself.")
 	for _, route := range []string{"* /authorize/*", "* /authorize"} {
@@ -195,8 +205,28 @@ func (s *side) mountMe() {
 		{"/me/recovery/cancel", "/me", s.cancelRecovery, nil},
 	} {
 		s.edge.Handle(http.MethodPost, form.path, web.Form, s.edge.People(), s.ledBack(form.back, form.do, form.typed...))
+		for _, code := range certain {
+			s.edge.UndoneOf("POST "+form.path, code, "Nothing was changed.")
+		}
 	}
 	s.edge.Handle(http.MethodPost, "/me/objection", web.Text, s.edge.People(), s.ledBack("/me", s.objectTo, "text"))
+}
+
+// certain are the codes by which a form of somebody signed in is refused before anything is done.
+var certain = append(codesOf(errSignedOut, errAnother, errProveAgain, errNotFresh, errNoPasskeys, errOnlyAPasskey, errNoPenName,
+	issue.ErrPersonaUnknown, issue.ErrKeepsOne, issue.ErrNoPasskey), web.Unheard...)
+
+func codesOf(all ...*refusal.Error) (codes []string) {
+	for _, e := range all {
+		codes = append(codes, e.Code)
+	}
+	return codes
+}
+
+// unsure is what is said where it is not known whether it was done, and to do it twice is not the
+// same as to do it once.
+var unsure = map[string]string{
+	"POST /me/objection": "It may be stored, and it may not: look on your own page whether it shows there before you send it again. Each that is stored counts, and there are three at most.",
 }
 
 // twice is what is said to somebody who is signed out, perhaps by having pressed before.
@@ -206,6 +236,8 @@ var twice = map[string]string{
 	"POST /me/sign-out-device":     "You are signed out on this device. Sign in again to see which others are signed in.",
 	"POST /sign-out":               "You are signed out here.",
 	"POST /me/stay":                "You are signed out here, as it was announced.",
+	"POST /me/passkeys/remove":     "Did you press it before? Then your passkey is removed. If not, it is there as before: sign in again and look.",
+	"POST /me/recovery/cancel":     "Did you press it before? Then it is cancelled. If not, it waits as before: sign in again and look.",
 }
 
 // undone is what a person is told has not happened when a page of theirs refuses.

@@ -54,6 +54,15 @@ func TestRecoveryIsToldAndCancelled(t *testing.T) {
 		in.shows("GET", s.origin+path, nil, http.StatusOK, cancel, says)
 	}
 	thief.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusUnauthorized, errSignedOut.Code)
+	shared := in.copied() // in which another person signs in afterwards
+	page := in.shows("GET", s.origin+"/me", nil, http.StatusOK)
+	shared.follow(shared.prove("post", jo+1))
+	theirs := shared.adds("theirs")
+	shared.shows("POST", s.origin+"/me/recovery/cancel", url.Values{"session": {of(t, page, "/me/recovery/cancel")}}, http.StatusConflict, errAnother.Code, "Nothing was changed. If you pressed it before, it is cancelled.", "!It may still wait")
+	in = s.browser()
+	in.shows("POST", s.origin+"/passkey", in.byPasskey(d), http.StatusOK, mine, cancel, says)
+	shared.shows("POST", s.origin+passkeysPath+"/remove", url.Values{"passkey": {shared.passkeyNamed("theirs")}, "sure": {"yes"}}, http.StatusOK)
+	shared.shows("POST", s.origin+"/passkey", shared.byPasskey(theirs), http.StatusUnauthorized)
 	in.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "It is cancelled", "!"+cancel)
 	in.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "!"+cancel) // pressed twice
 	s.pass(issue.RecoveryWait)
@@ -97,7 +106,7 @@ func TestRecoveryWaits72Hours(t *testing.T) {
 	b = s.browser()
 	b.shows("POST", s.origin+"/passkey", b.byPasskey(d), http.StatusOK, mine) // which is so
 	lost.shows("GET", s.origin+passkeysPath, nil, http.StatusOK, "phone")
-	b.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "It is cancelled") // and whoever used it is signed out
+	b.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "They are signed out here") // and whoever used it is signed out
 	lost.signedOut("cancelled after it was used")
 	b.shows("GET", s.origin+"/me", nil, http.StatusOK, mine)
 
@@ -138,4 +147,94 @@ func TestAProofOfWhoIsSignedInIsNoRecovery(t *testing.T) {
 	// Nor does the form of those who come back after a deletion go round it.
 	copied.shows("GET", copied.proveWith(url.Values{"provider": {"post"}, "return": {"1"}}, jo).String(), nil, http.StatusOK, waits)
 	copied.signedOut("return")
+}
+
+// renews reports whether the tokens of a sign-in at a platform can be renewed.
+func (b *browser) renews(platform, refresh string) bool {
+	b.t.Helper()
+	res, _ := b.do("POST", b.origin+"/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {platform}})
+	return res.StatusCode == http.StatusOK
+}
+
+// Whoever was let in by a recovery is neither hidden by one more that they begin, nor by a passkey
+// that they add; one press ends their sessions, and their sign-ins at platforms.
+func TestASecondRecoveryHidesNobody(t *testing.T) {
+	for name, hides := range map[string]func(thief *browser){
+		"another browser": func(thief *browser) {
+			other := thief.browser()
+			other.shows("GET", other.prove("post", jo).String(), nil, http.StatusOK, waits)
+		},
+		"another browser, and a passkey": func(thief *browser) {
+			other := thief.browser()
+			other.shows("GET", other.prove("post", jo).String(), nil, http.StatusOK, waits)
+			thief.adds("theirs")
+		},
+		"one more that is cancelled by their passkey, and one more": func(thief *browser) {
+			thief.adds("theirs")
+			other := thief.browser()
+			other.shows("GET", other.prove("post", jo).String(), nil, http.StatusOK, waits)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServiceOn(t, "localhost")
+			d := s.in("laptop").adds("phone")
+			thief := s.browser()
+			thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, waits)
+			s.pass(issue.RecoveryWait)
+			thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, mine)
+			res, _ := thief.do("POST", s.origin+thief.open("pocket", "scope", "openid offline_access"), url.Values{"decision": {"allow"}})
+			at := thief.tokens("pocket", result(t, res).Get("code"))
+			hides(thief)
+			s.pass(time.Minute)
+			thief.shows("GET", s.origin+"/me", nil, http.StatusOK, mine)
+
+			in := s.browser()
+			page := in.shows("POST", s.origin+"/passkey", in.byPasskey(d), http.StatusOK, mine, "Somebody was signed in on", "Sign them out", "!Cancel it")
+			if asks := name != "another browser, and a passkey"; strings.Contains(page, "They are not signed in by that before") != asks {
+				t.Errorf("says that somebody asks: %v", !asks)
+			}
+			in.shows("POST", s.origin+"/me/recovery/cancel", url.Values{"session": {of(t, page, "/me/recovery/cancel")}}, http.StatusOK, "They are signed out here", "!/me/recovery/cancel", "!Nobody is signed in by it")
+			thief.signedOut("cancelled")
+			if thief.renews("pocket", at.Refresh) {
+				t.Error("their sign-in at a platform goes on")
+			}
+		})
+	}
+}
+
+// Whoever cancels what let nobody in loses no sign-in at a platform by it.
+func TestACancelledRecoveryEndsNothingAtPlatforms(t *testing.T) {
+	s := newServiceOn(t, "localhost")
+	b := s.in("laptop")
+	res, _ := b.do("POST", s.origin+b.open("pocket", "scope", "openid offline_access"), url.Values{"decision": {"allow"}})
+	at := b.tokens("pocket", result(t, res).Get("code"))
+	b.adds("phone")
+	phone := b.copied()
+	thief := s.browser()
+	thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, waits)
+	b.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "It is cancelled", "your other devices are signed out here")
+	phone.signedOut("cancelled elsewhere")
+	if !b.renews("pocket", at.Refresh) {
+		t.Error("their own sign-in at a platform ended")
+	}
+}
+
+// Nobody stays in by a recovery for longer than its owner is told of it: a proof at the provider
+// meanwhile makes no day of the half day.
+func TestARecoveredSessionIsNotMadeLonger(t *testing.T) {
+	s := newServiceOn(t, "localhost")
+	d := s.in("laptop").adds("phone")
+	thief := s.browser()
+	thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, waits)
+	s.pass(issue.RecoveryWait)
+	thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, mine)
+	for range 24 {
+		s.pass(29 * time.Minute)
+		thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, mine)
+	}
+	in := s.browser()
+	in.shows("POST", s.origin+"/passkey", in.byPasskey(d), http.StatusOK, "Somebody was signed in on")
+	s.pass(25 * time.Minute)
+	in.shows("POST", s.origin+"/passkey", in.byPasskey(d), http.StatusOK, "!Somebody was signed in on")
+	thief.signedOut("twelve hours")
 }

@@ -90,15 +90,19 @@ const (
 	flashRenamed  flash = "renamed"
 	flashRetired  flash = "retired"
 
-	flashRecovered flash = "recovered"
-	flashCancelled flash = "cancelled"
-	flashAdded     flash = "added"
-	flashGone      flash = "removed"
+	flashRecovered  flash = "recovered"
+	flashCancelled  flash = "cancelled"
+	flashPutOut     flash = "put out" // whoever a recovery had let in
+	flashAdded      flash = "added"
+	flashAddedFirst flash = "added first"
+	flashGone       flash = "removed"
 
 	// Of the page of the address.
 	flashSent      flash = "address sent"
 	flashConfirmed flash = "address confirmed"
 	flashRemoved   flash = "address removed"
+	flashWrongCode flash = "wrong code"
+	flashCodeOver  flash = "code over"
 )
 
 // Objection reports whether it is of an objection that was stored.
@@ -220,7 +224,10 @@ type flow struct {
 
 	Waits *issue.Recovery `json:"a,omitempty"` // it began that, or met it, and signed nobody in
 
-	recovers bool // it signs in somebody whose passkeys are there, because they waited
+	// What lets them in, of a flow that ends: see side.holds.
+	sealed   bool   // they were sealed just now
+	recovers bool   // they have passkeys, and waited
+	shown    []byte // id of the passkey that they showed
 }
 
 // flowLife is longer than a flow lasts (identity.FlowTTL): who comes too late is told so,
@@ -255,6 +262,17 @@ func (s sessions) flow(r *http.Request, state string) (f flow) {
 		}
 	}
 	return f
+}
+
+// browsers are what this browser is known again by: that of one flow, and of those before it.
+func (s sessions) browsers(r *http.Request, f flow) (all []issue.Browser) {
+	var flows []flow
+	s.get(r, "flow", &flows)
+	for _, one := range append([]flow{f}, flows...) {
+		sum := sha256.Sum256([]byte("browser\x00" + one.Flow.State))
+		all = append(all, issue.Browser(sum[:16]))
+	}
+	return all
 }
 
 // printable is what the person typed, as far as it can be shown.
@@ -333,8 +351,11 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 }
 
 // clear takes the session's cookie back, and that of a sign-in that waits: the next person in
-// this browser is not told of it.
-func (s sessions) clear(w http.ResponseWriter) {
+// this browser is not told of it, nor let in by a recovery that was used here.
+func (s sessions) clear(w http.ResponseWriter, r *http.Request) {
+	if v, _ := s.person(r); !v.Waited.IsZero() {
+		s.forget(w, "flow")
+	}
 	s.forget(w, "session")
 	s.forget(w, "waiting")
 }
@@ -389,6 +410,7 @@ func (s sessions) owners(v session) bool {
 // leaving is how a page speaks of the end of the session.
 type leaving struct {
 	Recovery *issue.Recovery // that somebody began; a passkey of the person is there to end it
+	Asks     bool            // it waits, or is open; else somebody was let in by it
 
 	Stay    string // where the form posts to that keeps it
 	Minutes int    // that are left in any case, if they are fewer than a page may be looked at
@@ -397,8 +419,11 @@ type leaving struct {
 
 func (s sessions) leaving(v session, stay string) leaving {
 	l := leaving{Stay: stay, Form: formOf(v)}
-	if now := s.now(); v.Passkey && (v.recovery.Stands(now) || v.recovery.UsedLately(now)) {
-		l.Recovery = &v.recovery
+	if now, r := s.now(), v.recovery; v.Passkey && (r.Stands(now) || r.UsedLately(now)) {
+		if l.Asks = r.Stands(now); !r.UsedLately(now) {
+			r.Used = time.Time{}
+		}
+		l.Recovery = &r
 	}
 	if left := v.Ends.Sub(s.now()); left < sessionLife {
 		l.Minutes = int(left/time.Minute) + 1

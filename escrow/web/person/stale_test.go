@@ -16,6 +16,8 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/passkey"
 	"github.com/penname/penname/escrow/passkey/passkeytest"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // A recovery signs in once: who has only the provider's account later waits, also if its owner
@@ -52,7 +54,7 @@ func TestWhoeverRecoveredIsSignedOut(t *testing.T) {
 	s.pass(2 * time.Minute)
 	in := s.browser()
 	in.shows("POST", s.origin+"/passkey", in.byPasskey(d), http.StatusOK, mine, "Somebody was signed in on", "Sign them out", "!Somebody asks to sign in")
-	in.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "It is cancelled", "!Sign them out")
+	in.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "They are signed out here", "!Sign them out")
 	thief.signedOut("cancelled")
 	in.shows("GET", s.origin+"/me", nil, http.StatusOK, mine)
 }
@@ -194,23 +196,45 @@ func TestAnAddressNeedsAProof(t *testing.T) {
 	b.shows("GET", at, nil, http.StatusOK, "jo@example.org", "!evil@")
 }
 
-// racing does something after a recovery was judged.
+// racing does something once: after a recovery was judged, before a session begins, or in place of
+// the answer to the use of a recovery.
 type racing struct {
 	issue.Store
-	hook atomic.Pointer[func()]
+	judged, begins atomic.Pointer[func()]
+	used           atomic.Pointer[error]
 }
 
-func (r *racing) BeginRecovery(ctx context.Context, p issue.Person, now time.Time, c issue.Contact) (issue.Recovery, error) {
-	x, err := r.Store.BeginRecovery(ctx, p, now, c)
-	if f := r.hook.Swap(nil); f != nil {
+func (r *racing) Recovery(ctx context.Context, p issue.Person) (issue.Recovery, error) {
+	x, err := r.Store.Recovery(ctx, p)
+	if f := r.judged.Swap(nil); f != nil {
 		(*f)()
 	}
 	return x, err
 }
 
-func TestNoSessionOutlivesACancellation(t *testing.T) {
+func (r *racing) BeginSession(ctx context.Context, p issue.Person, began issue.Session) (issue.Session, error) {
+	if f := r.begins.Swap(nil); f != nil {
+		(*f)()
+	}
+	return r.Store.BeginSession(ctx, p, began)
+}
+
+func (r *racing) UseRecovery(ctx context.Context, p issue.Person, t issue.Telling, in ...issue.Browser) (time.Time, bool, error) {
+	at, used, err := r.Store.UseRecovery(ctx, p, t, in...)
+	if lost := r.used.Swap(nil); lost != nil {
+		return time.Time{}, false, *lost
+	}
+	return at, used, err
+}
+
+// newRacing is a service on which something happens at the worst moment.
+func newRacing(t *testing.T) (*service, *racing) {
 	o := &racing{}
-	s := newServiceOn(t, "localhost", func(_ *testing.T, c *Config) { o.Store, c.Issuer.Store = c.Issuer.Store, o })
+	return newServiceOn(t, "localhost", func(_ *testing.T, c *Config) { o.Store, c.Issuer.Store = c.Issuer.Store, o }), o
+}
+
+func TestNoSessionOutlivesACancellation(t *testing.T) {
+	s, o := newRacing(t)
 	d := s.in("laptop").adds("phone")
 	thief := s.browser()
 	thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, waits)
@@ -221,9 +245,87 @@ func TestNoSessionOutlivesACancellation(t *testing.T) {
 		in.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK, "It is cancelled")
 	}
 	to := thief.prove("post", jo).String()
-	o.hook.Store(&cancel)
+	o.judged.Store(&cancel)
 	thief.shows("GET", to, nil, http.StatusUnauthorized, errSignedOut.Code)
 	thief.signedOut("cancelled meanwhile")
+}
+
+// What let somebody in counts when their session begins, and not only when it was judged: it may
+// have ended between the two, and with it all sessions of before.
+func TestWhatLetsInIsAskedOnceMore(t *testing.T) {
+	s, o := newRacing(t)
+	b := s.in("laptop")
+	thief := s.browser()
+	to := thief.prove("post", jo).String()
+	var d *passkeytest.Device
+	first := func() { d = b.adds("phone") }
+	o.begins.Store(&first)
+	thief.shows("GET", to, nil, http.StatusUnauthorized, errSignedOut.Code)
+	thief.signedOut("the first passkey, meanwhile")
+
+	shown := thief.byPasskey(d)
+	removed := func() {
+		b.shows("POST", s.origin+passkeysPath+"/remove", url.Values{"passkey": {b.passkeyNamed("phone")}, "sure": {"yes"}}, http.StatusOK, "That passkey is removed")
+	}
+	o.begins.Store(&removed)
+	thief.shows("POST", s.origin+"/passkey", shown, http.StatusUnauthorized, errSignedOut.Code)
+	thief.signedOut("its passkey was removed meanwhile")
+
+	b.adds("new phone")
+	copied := b.copied()
+	to = copied.prove("post", jo).String() // one proof more, where a passkey was shown
+	out := func() { b.shows("POST", s.origin+"/me/sign-out-everywhere", url.Values{}, http.StatusOK) }
+	o.begins.Store(&out)
+	copied.shows("GET", to, nil, http.StatusUnauthorized, errSignedOut.Code)
+	copied.signedOut("signed out everywhere meanwhile")
+}
+
+// Somebody who waited for three days is not sent away by a hiccup: in that browser a proof lets
+// them in again for some minutes, and tells nobody twice. Elsewhere it does not.
+func TestARecoveryOutlivesAHiccup(t *testing.T) {
+	s, o := newRacing(t)
+	s.in("laptop").adds("lost phone")
+	lost := s.browser()
+	lost.shows("GET", lost.prove("post", jo).String(), nil, http.StatusOK, waits)
+	s.pass(issue.RecoveryWait)
+	cut := error(refusal.New(refusal.Unavailable, web.OutcomeUnknown, ""))
+	o.used.Store(&cut)
+	lost.shows("GET", lost.prove("post", jo).String(), nil, http.StatusServiceUnavailable, web.OutcomeUnknown)
+	lost.signedOut("the answer was lost")
+	thief := s.browser()
+	thief.shows("GET", thief.prove("post", jo).String(), nil, http.StatusOK, waits)
+	s.pass(issue.RecoveryAgain - time.Minute)
+	lost.shows("GET", lost.prove("post", jo).String(), nil, http.StatusOK, mine, "You are signed in without a passkey")
+	if page := lost.shows("GET", s.origin+changesPath, nil, http.StatusOK); strings.Count(page, "You came back without a passkey, after the wait.") != 1 {
+		t.Errorf("what changed: %s", page)
+	}
+	lost.shows("POST", s.origin+"/sign-out", url.Values{}, http.StatusOK) // somebody else may use this browser now
+	lost.shows("GET", lost.prove("post", jo).String(), nil, http.StatusOK, waits)
+
+	in := s.browser()
+	s.pass(issue.RecoveryIn + issue.RecoveryWait)
+	o.used.Store(&cut)
+	in.shows("GET", in.prove("post", jo).String(), nil, http.StatusServiceUnavailable)
+	s.pass(issue.RecoveryAgain)
+	in.shows("GET", in.prove("post", jo).String(), nil, http.StatusOK, waits)
+}
+
+// A session that a passkey began does not outlive it: whoever has the lost phone can neither cancel
+// a recovery with it nor add a passkey.
+func TestRemovingAPasskeyEndsItsSessions(t *testing.T) {
+	s := newServiceOn(t, "localhost")
+	b := s.in("laptop")
+	b.adds("laptop")
+	d := b.adds("phone")
+	phone := s.browser()
+	phone.shows("POST", s.origin+"/passkey", phone.byPasskey(d), http.StatusOK, mine)
+	b.shows("GET", s.origin+passkeysPath, nil, http.StatusOK, "To remove one signs all your other devices out here")
+	b.shows("POST", s.origin+passkeysPath+"/remove", url.Values{"passkey": {b.passkeyNamed("phone")}}, http.StatusOK, "That passkey is removed", "All your other devices are signed out here", `href="/me#delete"`)
+	phone.signedOut("its passkey is removed")
+	phone.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusUnauthorized, errSignedOut.Code)
+	phone.shows("POST", s.origin+passkeysPath+"/begin", url.Values{}, http.StatusUnauthorized, errSignedOut.Code)
+	b.shows("GET", s.origin+"/me", nil, http.StatusOK, mine)
+	b.shows("POST", s.origin+"/me/recovery/cancel", url.Values{}, http.StatusOK) // as one by a passkey
 }
 
 // A passkey is added only soon after a proof, and then this session is one by a passkey, wherever
