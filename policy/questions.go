@@ -222,7 +222,7 @@ func (i *Interview) askRequester() (all []*Question) {
 	if !i.kind().Answered {
 		return all
 	}
-	k := &Question{Name: "delivery_key", Text: "Their delivery key: the text that escrow warrant keygen printed for them, or a file with it",
+	k := &Question{Name: "delivery_key", Text: "Their delivery key: the text beginning with pendk1 that they gave you, or a file with it",
 		Example: "requester.pub, or pendk1.…", File: true}
 	k.take = func(answer string) error {
 		key := answer

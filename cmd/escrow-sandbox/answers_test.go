@@ -69,7 +69,7 @@ func TestAskedBeforeAnythingIsSent(t *testing.T) {
 		}
 	}
 	said, code := approve(t.Context(), types("perhaps", "no", "because", "6", "yes"))
-	if code != 0 || len(p.sent) != 1 || !strings.Contains(said, "target 1: decline; Does each of these posts show this offence, ") || !strings.Contains(said, " no; press_freedom\n") {
+	if code != 0 || len(p.sent) != 1 || !strings.Contains(said, "pen name 1: decline; Does each of these posts show this offence, ") || !strings.Contains(said, " no; press_freedom\n") {
 		t.Fatalf("exit %d, %d sent: %s", code, len(p.sent), said)
 	}
 	if len(asked) != 5 || !strings.Contains(asked[0], "Does each of these posts show this offence, ") || !strings.Contains(asked[0], "  for the post http") || !strings.Contains(asked[0], "      | ") ||

@@ -26,6 +26,7 @@ var hostilePieces = map[string]piece{
 	"a script that is a GIF":  {"image/gif", "GIF89a/*\x00\x00\x00\x00\x00*/=1;document.title='ran'"},
 	"a large JPEG":            {"image/jpeg", "\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"},
 	"a PDF that acts":         {"application/pdf", "%PDF-1.7\n1 0 obj<</Type/Catalog/OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj"},
+	"a script that is a WebP": {"image/webp", "RIFF\x04\x00\x00\x00WEBPVP8L<script>document.title='ran'</script>"},
 	"a film that is a page":   {"video/mp4", "\x00\x00\x00\x18ftyp<html><script>document.title='ran'</script>"},
 }
 
@@ -57,11 +58,17 @@ func TestDeskOfHostileExhibits(t *testing.T) {
 		began := time.Now()
 		_, second := d.get(at + "?part=2")
 		clean(t, m[1], second)
-		status, body := d.get(at)
-		if took := time.Since(began); status != http.StatusOK || took > 20*time.Second {
-			t.Errorf("%s: %d after %v", m[1], status, took)
+		page1, body := d.ask(http.MethodGet, at, "", nil)
+		if took := time.Since(began); page1.StatusCode != http.StatusOK || took > 20*time.Second {
+			t.Errorf("%s: %s after %v", m[1], page1.Status, took)
 		}
 		clean(t, m[1], body)
+		if leaves := page1.Header.Get("Refresh"); !strings.HasSuffix(leaves, page) || !strings.Contains(body, "This page leaves the screen by itself") {
+			t.Errorf("%s stays on the screen: %q", m[1], leaves)
+		}
+		if shown := strings.HasSuffix(m[1], ".txt") || strings.Contains(body, "/picture.png"); shown == strings.Contains(body, "This desk does not show what is in it.") {
+			t.Errorf("%s: what is not shown is not said, or what is: %.2000s", m[1], body)
+		}
 		res, _ := d.ask(http.MethodGet, at+"/download", "", nil)
 		if h := res.Header; h.Get("Content-Type") != "application/octet-stream" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Disposition") != `attachment; filename="`+m[1]+`"` || h.Get("Content-Security-Policy") != "sandbox; default-src 'none'" {
 			t.Error(h)

@@ -164,14 +164,16 @@ func (d *deskAt) form(page, action string) url.Values {
 	d.t.Helper()
 	_, body := d.get(page)
 	prefix := d.base[strings.LastIndex(d.base, "/"):]
-	_, after, found := strings.Cut(body, `action="`+prefix+action+`"`)
-	if !found {
+	at := regexp.MustCompile(`action="` + regexp.QuoteMeta(prefix+action) + `(?:\?[^"]*)?"`).FindStringIndex(body)
+	if at == nil {
 		d.t.Fatalf("no form for %s on %s: %s", action, page, body)
 	}
-	form, _, _ := strings.Cut(after, "</form>")
+	form, _, _ := strings.Cut(body[at[1]:], "</form>")
 	values := url.Values{}
-	for _, m := range regexp.MustCompile(`type="hidden" name="([a-z]+)" value="([^"]*)"`).FindAllStringSubmatch(form, -1) {
-		values.Set(m[1], html.UnescapeString(m[2]))
+	for _, m := range regexp.MustCompile(`(?:type="hidden"|^) name="([a-z]+)" value="([^"]*)"`).FindAllStringSubmatch(form, -1) { // of the form, or of a button that presses it
+		if !values.Has(m[1]) {
+			values.Set(m[1], html.UnescapeString(m[2]))
+		}
 	}
 	return values
 }
@@ -303,7 +305,7 @@ func TestDeskOfACustodian(t *testing.T) {
 	d.differ(read)
 
 	refused := d.press(page, page+"/approve", map[string]string{"t0q0": "yes", "text": "I read it twice."}, "desk.incomplete")
-	if !strings.Contains(refused, "Target 1: say whether you approve it.") || !strings.Contains(refused, "I read it twice.") || !strings.Contains(refused, `value="yes" checked`) {
+	if !strings.Contains(refused, "Pen name 1: say whether you approve it.") || !strings.Contains(refused, "I read it twice.") || !strings.Contains(refused, `value="yes" checked`) {
 		t.Error("what was typed did not stay, or the field is not marked:", refused)
 	}
 	d.press(page, page+"/approve", map[string]string{"t0q0": "no", "t0vote": "yes"}, "you answered no to a question")
@@ -329,9 +331,9 @@ func TestDeskOfACustodian(t *testing.T) {
 
 	// In two tabs, of which one says yes and the other no, what was shown in the first is not signed
 	// with what was typed in the second.
-	said := d.press(page, page+"/approve", map[string]string{"t0q0": "yes", "t0vote": "no", "t0reason": "disproportionate"}, "target 1")
+	said := d.press(page, page+"/approve", map[string]string{"t0q0": "yes", "t0vote": "no", "t0reason": "disproportionate"}, "pen name 1")
 	question := regexp.MustCompile(`(?m)^    (\S.*\?) yes$`).FindStringSubmatch(said)
-	if question == nil || !strings.Contains(said, "the order ") || !strings.Contains(said, "by the rules ") {
+	if question == nil || !strings.Contains(said, "the order of Thornley County Court (county-court), file TC 118 of 2026, entry ") || !strings.Contains(said, "of its rules ") {
 		t.Fatal("what is signed is not shown:", said)
 	}
 	tab := d.form(page+"/approve", page+"/approve/sign")
@@ -340,7 +342,7 @@ func TestDeskOfACustodian(t *testing.T) {
 
 	// What is signed is what was shown: a form that agrees to something else signs nothing.
 	answers := map[string]string{"t0q0": "yes", "t0vote": "yes", "t0reason": "", "text": "I read it twice."}
-	d.press(page, page+"/approve", answers, "target 1")
+	d.press(page, page+"/approve", answers, "pen name 1")
 	d.press(page+"/approve", page+"/approve/sign", map[string]string{"agreed": "0000"}, "desk.changed")
 	if said, _ := w.Escrow(t.Context(), "warrant", "status", st.ID, "--server", w.Origin); !strings.Contains(said, "recorded: 0 of 2") {
 		t.Error("something was signed unseen:", said)
@@ -374,7 +376,7 @@ func brunoDeclines(t *testing.T, w *world.World, id string) {
 	b.enter()
 	b.unlock(w, "bruno", id)
 	b.press("/", page+"/review", nil, "Who asks")
-	b.press(page, page+"/refuse", map[string]string{"reason": "disproportionate"}, "all its targets, 1: decline, disproportionate")
+	b.press(page, page+"/refuse", map[string]string{"reason": "disproportionate"}, "all its pen names, 1: decline, disproportionate")
 	late := b.form(page, page+"/recuse")
 	b.press(page+"/refuse", page+"/refuse/sign", nil, "your refusal is stored: you declined, disproportionate")
 	late.Set("text", "I know him.")
@@ -392,7 +394,7 @@ func brunoDeclines(t *testing.T, w *world.World, id string) {
 func (d *deskAt) standsAnswered(page string) {
 	d.t.Helper()
 	read := d.press(page, page+"/review", nil, "You answered this case on")
-	if !strings.Contains(read, "target 1: approve") {
+	if !strings.Contains(read, "pen name 1: approve") {
 		d.t.Error("what was signed is not shown: ", read)
 	}
 	for _, kind := range []string{"approve", "refuse", "recuse"} {
@@ -622,7 +624,7 @@ func TestDeskOfACeremony(t *testing.T) {
 	if _, body := d.get("/"); !strings.Contains(body, "waits for emil.") {
 		t.Error("the first page does not say that the ceremony goes on: ", body)
 	}
-	d.press("/ceremony", "/ceremony", map[string]string{"known": parsed.Hash()}, "the plan that you agreed to")
+	d.press("/ceremony", "/ceremony/on/"+parsed.Hash(), nil, "waiting for emil (agree)")
 	for range 4 {
 		if said, code := w.Escrow(t.Context(), w.AsCustodian("emil", "ceremony", file, "--agree", parsed.Hash(), "--once")...); code != 0 {
 			t.Fatal(said)
@@ -656,7 +658,7 @@ func TestDeskOfADogpile(t *testing.T) {
 	d.enter()
 	d.unlock(w, "alba", filed.Case)
 	page, began := "/case/"+filed.Case, time.Now()
-	read := d.press("/", page+"/review", nil, fmt.Sprintf("Target %d of %d", accounts, accounts))
+	read := d.press("/", page+"/review", nil, fmt.Sprintf("Pen name %d of %d", accounts, accounts))
 	t.Logf("%d bytes in %v", len(read), time.Since(began))
 	answers := map[string]string{}
 	for i := range accounts {
@@ -668,13 +670,13 @@ func TestDeskOfADogpile(t *testing.T) {
 	}
 	delete(answers, "t7vote")
 	answers["t10reason"] = ""
-	refused := d.press(page, page+"/approve", answers, "Target 8: say whether you approve it.")
-	if !strings.Contains(refused, "Target 11: you decline it: choose a reason.") || strings.Count(refused, `value="yes" checked`) != 2*accounts-1-(accounts+9)/10 {
+	refused := d.press(page, page+"/approve", answers, "Pen name 8: say whether you approve it.")
+	if !strings.Contains(refused, "Pen name 11: you decline it: choose a reason.") || strings.Count(refused, `value="yes" checked`) != 2*accounts-1-(accounts+9)/10 {
 		t.Error("not all that is missing is said, or something that was typed is lost")
 	}
 	answers["t7vote"], answers["t10reason"] = "yes", "press_freedom"
 	began = time.Now()
-	shown := d.press(page, page+"/approve", answers, "target 11, ")
+	shown := d.press(page, page+"/approve", answers, "pen name 11, ")
 	t.Logf("shown in %v", time.Since(began))
 	if !strings.Contains(shown, "decline, press_freedom") || strings.Count(shown, ": approve") != accounts-(accounts+9)/10 {
 		t.Errorf("%.3000s", shown)
@@ -735,8 +737,12 @@ func TestDeskByKeyboard(t *testing.T) {
 	do(b.Press("Back to the case", "Who asks"))
 	do(b.Press("Show the answer that is signed", "say whether you approve it"))
 	hold("what is missing", one())
-	do(b.Type("input t0q0", " "))
-	do(b.Type("input t0vote", " "))
+	do(b.Type("input approve:t0q0", " "))
+	do(b.Type("input approve:t0vote", " "))
+	do(b.Type("textarea ask:text", "Which one?"))
+	do(b.Press("Cymraeg", "Pwy sy’n gofyn"))
+	do(b.Press("English", "Who asks"))
+	do(b.Has("'ask:text'", "Which one?")) // what is typed and not sent goes along
 	do(b.Press("Show the answer that is signed", "Nothing is signed yet"))
 	hold("what is signed", one())
 	do(b.Press("Back, and sign nothing", "Who asks"))

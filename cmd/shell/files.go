@@ -127,7 +127,7 @@ func (o *Out) WritePrivate(b []byte) error { return o.write(b, WritePrivate) }
 // overwritten: for who asks people before there is something to write.
 func (o *Out) Free() error {
 	if info, err := os.Stat(o.File); err == nil && info.Mode().IsRegular() && !o.force {
-		return secretfile.ErrExists.Because(errors.New(o.File + ": --force overwrites it"))
+		return secretfile.ErrExists.Because(errors.New(o.File))
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func (o *Out) Free() error {
 func (o *Out) write(b []byte, write func(string, []byte) error) error {
 	if info, err := os.Stat(o.File); err == nil && info.Mode().IsRegular() && !o.force {
 		if have, err := os.ReadFile(o.File); err != nil || !bytes.Equal(have, b) {
-			return secretfile.ErrExists.Because(errors.New(o.File + " holds something else: --force overwrites it"))
+			return secretfile.ErrExists.Because(errors.New(o.File + " holds something else"))
 		}
 	}
 	return write(o.File, b)

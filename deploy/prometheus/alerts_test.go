@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -28,8 +29,8 @@ const (
 )
 
 // alarms are, for each rule, series by which it must fire and series by which it must
-// not. A value is of all three days; "a then b" changes after half of them, and rises
-// by b each step if it is "+b".
+// not. A value is of all three days, "_" that there is none; "a then b" changes after half of
+// them, and rises by b each step if it is "+b".
 var alarms = map[string][]struct {
 	fires  bool
 	series string
@@ -66,9 +67,14 @@ var alarms = map[string][]struct {
 	},
 	"PennameTampered": {
 		{true, `penname_job_failures_total{job_name="cases",code="log.rollback"} 0 then +1`}, {true, `penname_faults_total{code="keys.rollback"} 0 then +1`},
-		{false, `penname_job_failures_total{job_name="cases",code="log.quorum_not_met"} 0 then +1`}, {false, `penname_faults_total{code="keys.rollback"} 3`},
+		{true, `penname_job_failures_total{job_name="mails",code="database.damaged"} 0 then 1`}, {true, `penname_faults_total{code="database.damaged"} _ then 1`},
+		{false, `penname_job_failures_total{job_name="cases",code="log.quorum_not_met"} 0 then +1`}, {false, `penname_faults_total{code="keys.rollback"} 0`},
 	},
-	"PennameFaults":     {{true, `penname_faults_total{code="server.internal"} 0 then +1`}, {false, `penname_faults_total{code="database.unavailable"} 0 then +1`}},
+	"PennameFaults": {
+		{true, `penname_faults_total{code="server.internal"} 0 then +1`}, {true, `penname_faults_total{code="server.internal"} 0 then 50`}, {true, `penname_faults_total{code="server.internal"} _ then 50`},
+		{false, `penname_faults_total{code="database.unavailable"} 0 then +1`}, {false, `penname_faults_total{code="server.internal"} 0`},
+	},
+	"PennameOverloaded": {{true, `penname_faults_total{code="server.busy"} 0 then +1`}, {false, `penname_faults_total{code="server.busy"} 0 then 50`}, {false, `penname_faults_total{code="server.internal"} 0 then +1`}},
 	"PennameMemoryFull": {{true, "penname_body_memory_bytes{bodies=\"large\"} 60000000\npenname_body_memory_limit_bytes{bodies=\"large\"} 67108864"}, {false, "penname_body_memory_bytes{bodies=\"large\"} 1048576\npenname_body_memory_limit_bytes{bodies=\"large\"} 67108864"}},
 }
 
@@ -177,6 +183,57 @@ func TestAlarmsOfTheStory(t *testing.T) {
 			t.Errorf("%s fires during %q, and must during %q", name, during, must[name])
 		}
 	}
+}
+
+// TestRulesNameWhatThereIs: a service has each series that a rule asks for from its start, with
+// each code and state that it names: of one that begins with its first event no increase is seen.
+func TestRulesNameWhatThereIs(t *testing.T) {
+	engine, store := promqltest.NewTestEngine(t, false, 0, 1_000_000), promqltest.LoadedStorage(t, recorded(t))
+	asked := 0
+	for name, r := range rules(t) {
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(r.Expr)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for _, matchers := range parser.ExtractSelectors(expr) {
+			for _, one := range alternatives(matchers) {
+				q, err := engine.NewInstantQuery(t.Context(), store, nil, one, time.Unix(0, 0).Add(step))
+				if err != nil {
+					t.Fatal(name, one, err)
+				}
+				if found, err := q.Exec(t.Context()).Vector(); err != nil || len(found) == 0 {
+					t.Errorf("%s asks for %s, and a service has none: %v", name, one, err)
+				}
+				q.Close()
+				asked++
+			}
+		}
+	}
+	if asked < 45 {
+		t.Errorf("%d were asked for", asked)
+	}
+}
+
+// alternatives are the selectors that one with expressions such as "a|b" stands for.
+func alternatives(matchers []*labels.Matcher) []string {
+	all := []string{""}
+	for _, m := range matchers {
+		values := []string{m.Value}
+		if m.Type == labels.MatchRegexp {
+			values = strings.Split(m.Value, "|")
+		}
+		var more []string
+		for _, before := range all {
+			for _, v := range values {
+				more = append(more, before+labels.MustNewMatcher(m.Type, m.Name, v).String()+",")
+			}
+		}
+		all = more
+	}
+	for i := range all {
+		all[i] = "{" + all[i] + "}"
+	}
+	return all
 }
 
 // TestTheHandbookHasEachAlarm: the place that an alarm points to is there, as a heading

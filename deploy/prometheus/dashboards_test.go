@@ -91,7 +91,7 @@ var dashboards = map[string]struct {
 		}},
 		{"Jobs", []panel{
 			graph("Since the last success, in intervals", "none", "At three PennameJobFails sounds.", query{`max by (job_name) (penname_job_last_success_age_seconds{instance=~"$instance"} / on (instance, job_name) penname_job_interval_seconds)`, "{{job_name}}"}),
-			graph("Failures, in an hour", "none", "", query{`sum by (job_name, code) (increase(penname_job_failures_total{instance=~"$instance"}[1h]))`, "{{job_name}} {{code}}"}),
+			graph("Failures, in an hour", "none", "", query{`sum by (job_name, code) (increase(penname_job_failures_total{instance=~"$instance"}[1h])) > 0`, "{{job_name}} {{code}}"}),
 		}},
 	}},
 	"duties": {"Penname: cases and duties", []row{

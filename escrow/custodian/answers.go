@@ -321,7 +321,7 @@ func Says(signed string) (string, error) {
 	}
 	var s strings.Builder
 	for _, x := range a.Answers {
-		fmt.Fprintf(&s, "target %d: %s", x.Target+1, x.Vote)
+		fmt.Fprintf(&s, "pen name %d: %s", x.Target+1, x.Vote)
 		for i, said := range x.Says {
 			if said != opening.NotAsked {
 				fmt.Fprintf(&s, "; %s %s", a.Questions[i], said)

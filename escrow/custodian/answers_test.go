@@ -107,8 +107,8 @@ func TestJoIsNotOpenedForHerWords(t *testing.T) {
 	if err != nil || a.Decision != opening.Approve || len(a.Shares) != 1 || a.Shares[0].Target != 0 || a.Answers[1].Vote != opening.Decline {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	if said, err := Says(signed); err != nil || said != "target 1: approve; Does each of these posts show this offence, Threats to kill? yes\n"+
-		"target 2: decline; Does each of these posts show this offence, Threats to kill? no; press_freedom\n" {
+	if said, err := Says(signed); err != nil || said != "pen name 1: approve; Does each of these posts show this offence, Threats to kill? yes\n"+
+		"pen name 2: decline; Does each of these posts show this offence, Threats to kill? no; press_freedom\n" {
 		t.Error(said, err)
 	}
 	// What is signed is signed: the same goes out again, and another answer does not.

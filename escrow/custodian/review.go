@@ -95,11 +95,16 @@ func (r *Review) Summary() string { return r.asksFor() + r.grounds() }
 
 // About names what a decision of the case is signed about, as it was shown.
 func (r *Review) About() string {
-	s := fmt.Sprintf("the order %s, recorded as entry %d of the public log, by the rules %s", r.shown.Warrant, r.shown.LeafIndex, r.shown.Bundle)
+	s := fmt.Sprintf("%s, entry %d of the public log; sha256 of the order %s, of its rules %s", OrderOf(r.since[0], r.Warrant), r.shown.LeafIndex, r.shown.Warrant, r.shown.Bundle)
 	if now := r.inForce().Hash(); now != r.shown.Bundle {
-		s += "; in force now: " + now
+		s += ", of those in force now " + now
 	}
 	return s
+}
+
+// OrderOf is what people know an order by: whose it is, and its file number.
+func OrderOf(b *policy.Bundle, w *policy.Warrant) string {
+	return fmt.Sprintf("the order of %s, file %s", authorityOf(b, w), w.FileNumber)
 }
 
 // WhoAsks says who asks for what, in four sentences: the order, the offence, what is asked
@@ -180,11 +185,13 @@ var Unchecked = [...]string{
 }
 
 // authority is the name that the rules give who issued the order, and its id.
-func (r *Review) authority() string {
-	if a := r.since[0].Authority(r.Warrant.Authority); a != nil {
+func (r *Review) authority() string { return authorityOf(r.since[0], r.Warrant) }
+
+func authorityOf(b *policy.Bundle, w *policy.Warrant) string {
+	if a := b.Authority(w.Authority); a != nil {
 		return fmt.Sprintf("%s (%s)", a.Name, a.ID)
 	}
-	return r.Warrant.Authority
+	return w.Authority
 }
 
 // Review checks the case id, as the registrar shows it, on the custodian's own

@@ -401,6 +401,9 @@ func (d *Desk) showFollowUp(w http.ResponseWriter, r *http.Request) {
 		}
 		data.Orders, data.More = all[:min(len(all), maxOrders)], max(0, len(all)-maxOrders)
 	}
+	if data.Order != nil || !aboutOrder(step) {
+		p.Typing = path
+	}
 	p.Data = data
 	d.render(w, r, "followup", p)
 }

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -141,6 +142,8 @@ func (d *Desk) custodianRoutes() {
 	d.fill("/rules", fixed("/rules"), d.endorse)
 	d.signed("/rules/sign", fixed("/rules"), d.endorseSign)
 	d.fill("/ceremony", fixed("/ceremony"), d.ceremony)
+	d.fill("/ceremony/on/{hash}", fixed("/ceremony"), d.goOn)
+	d.act("/ceremony/leave", fixed("/ceremony"), d.leave("/ceremony"))
 	d.seatRoutes()
 }
 
@@ -192,6 +195,7 @@ func (d *Desk) review(ctx context.Context, r *http.Request) string {
 	if !caseID.MatchString(id) {
 		return "/"
 	}
+	d.typing(r)
 	f := d.draft("/case/" + id)
 	f.problem, f.said = nil, Text{}
 	if err := d.Custodian.Review(ctx, id); err != nil {
@@ -247,12 +251,13 @@ func (d *Desk) showCase(w http.ResponseWriter, r *http.Request) {
 	for _, kind := range kinds {
 		f := d.draft("/case/" + id + "/" + kind)
 		data.Forms[kind] = deedForm{kind, "/case/" + id + "/" + kind, f.values, f.problem, d.newPress()}
-		data.Kept = data.Kept || len(f.values) > 0
+		data.Kept = data.Kept || typedIn(f.values)
 		if p.Problem == nil && f.problem != nil {
 			p.Problem = f.problem
 		}
 	}
 	if c := data.Case; c != nil {
+		p.Typing, p.Several = "/case/"+id+"/"+Ask, true
 		if data.Asked = d.Custodian.Approves(c.Review.Warrant.Kind); c.Failed != nil {
 			data.Why = d.problemOf(c.Failed)
 		}
@@ -414,7 +419,7 @@ func (d *Desk) answers(r *custodian.Review, typed func(string) string) (all []cu
 	bad := make(map[int]bool)
 	wrong := func(i int, field string, text Text) {
 		bad[i] = true
-		faults = append(faults, faultAt("t"+strconv.Itoa(i)+field, Say("Target %d: %s", i+1, text)))
+		faults = append(faults, faultAt("t"+strconv.Itoa(i)+field, Say("Pen name %d: %s", i+1, text)))
 	}
 	for i, t := range r.Targets {
 		if !t.Waits() {
@@ -466,7 +471,7 @@ func uploads(f *draft, needed string) (content []byte, faults []fault) {
 
 func (d *Desk) showRules(w http.ResponseWriter, r *http.Request) {
 	f := d.draft("/rules")
-	p := page{Title: Say("Endorse rules"), Problem: f.problem, At: "rules"}
+	p := page{Title: Say("Endorse rules"), Problem: f.problem, At: "rules", Typing: "/rules"}
 	p.Data = struct {
 		Files map[string]upload
 		Said  Text
@@ -526,7 +531,7 @@ func (d *Desk) endorsed(ctx context.Context, f *draft, agreed string) string {
 
 func (d *Desk) showCeremony(w http.ResponseWriter, r *http.Request) {
 	f := d.draft("/ceremony")
-	p := page{Title: Say("Make or move the key"), Problem: f.problem, At: "ceremony"}
+	p := page{Title: Say("Make or move the key"), Problem: f.problem, At: "ceremony", Typing: "/ceremony"}
 	all, err := d.Custodian.Ceremonies()
 	if err != nil && p.Problem == nil {
 		p.Problem = d.problemOf(err)
@@ -549,22 +554,19 @@ func (d *Desk) ceremony(ctx context.Context, r *http.Request) string {
 		d.keep("/ceremony", f)
 		return "/ceremony"
 	}
-	if hash := f.values.Get("known"); hash != "" { // it was agreed to before, and is in the folder
-		f.values.Del("known")
-		if err := d.goOn(f, hash); err != nil {
-			f.problem = d.problemOf(err)
-			d.keep("/ceremony", f)
-			return "/ceremony"
-		}
-	}
 	file, faults := uploads(f, "plan")
 	if d.faulty("/ceremony", f, faults) {
 		return "/ceremony#problem"
 	}
-	said, plan, err := d.Custodian.Ceremony(ctx, file, f.values.Get("hash"))
+	return d.takePart(ctx, f, file, f.values.Get("hash"))
+}
+
+// takePart does what can be done now in the ceremony of a plan.
+func (d *Desk) takePart(ctx context.Context, f *draft, file []byte, agreed string) string {
+	said, plan, err := d.Custodian.Ceremony(ctx, file, agreed)
 	if f.said, f.shown = elsewhere(said), plan; err != nil {
 		switch f.problem = d.problemOf(err); {
-		case errors.Is(err, custodian.ErrNotAgreed) && f.values.Get("hash") == "":
+		case errors.Is(err, custodian.ErrNotAgreed) && agreed == "":
 			f.problem = nil // which is how it begins: the page says what comes next
 		case plan != "":
 			f.problem.Fields = []fault{faultAt("hash", Say("This is not the hash of the plan above: nothing was agreed to or kept. Compare it with the others letter by letter."))}
@@ -574,18 +576,26 @@ func (d *Desk) ceremony(ctx context.Context, r *http.Request) string {
 	return "/ceremony"
 }
 
-// goOn chooses the plan of a ceremony that the folder takes part in.
-func (d *Desk) goOn(f *draft, hash string) error {
-	all, err := d.Custodian.Ceremonies()
-	if err != nil {
-		return err
-	}
-	for _, c := range all {
-		if c.Hash == hash {
-			f.files["plan"] = upload{"the plan that you agreed to, " + hash, c.Plan}
+// goOn goes on with a ceremony that the folder takes part in: its plan was agreed to before, so that
+// a hash that is typed is of another one, and stays.
+func (d *Desk) goOn(ctx context.Context, r *http.Request) string {
+	f, err := d.typed("/ceremony", r)
+	if err == nil {
+		var all []Ceremony
+		all, err = d.Custodian.Ceremonies()
+		for _, c := range all {
+			if c.Hash != r.PathValue("hash") {
+				continue
+			}
+			if f.files["plan"].Name == "" {
+				f.files["plan"] = upload{"the plan that you agreed to, " + c.Hash, c.Plan}
+			}
+			return d.takePart(ctx, f, c.Plan, "")
 		}
 	}
-	return nil
+	f.problem = d.problemOf(cmp.Or(err, error(ErrNothingWaits)))
+	d.keep("/ceremony", f)
+	return "/ceremony"
 }
 
 func (d *Desk) showWitness(w http.ResponseWriter, r *http.Request) {
@@ -621,7 +631,7 @@ func (d *Desk) exhibitOf(r *http.Request) (x custodian.Exhibit, post custodian.P
 }
 
 // drawn are the types that a picture of is shown.
-var drawn = []string{"image/gif", "image/jpeg", "image/png"}
+var drawn = []string{"image/gif", "image/jpeg", "image/png", "image/webp"}
 
 // How much of a text one page shows: a browser lays out no million lines.
 const (
@@ -663,6 +673,7 @@ type shownExhibit struct {
 	Post    custodian.Post
 	ID      string
 	Picture bool
+	Leaves  Text // how long the page is on the screen
 }
 
 // textPart is a part of a text, as a page shows it.
@@ -679,7 +690,7 @@ func (d *Desk) showExhibit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := page{Title: Say("What was published"), At: "queue"}
-	shown := shownExhibit{Exhibit: x, Post: post, ID: r.PathValue("case"), Picture: slices.Contains(drawn, x.Type)}
+	shown := shownExhibit{Exhibit: x, Post: post, ID: r.PathValue("case"), Picture: slices.Contains(drawn, x.Type), Leaves: lasts(d.Idle)}
 	if shown.Picture || x.Type == "text/plain" {
 		content, err := d.Custodian.Exhibit(shown.ID, x.File)
 		if shown.Picture && err == nil { // one that cannot be drawn is said here: a broken image says nothing
@@ -693,6 +704,7 @@ func (d *Desk) showExhibit(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	p.Data = shown
+	d.leaves(w, "/case/"+shown.ID)
 	d.render(w, r, "exhibit", p)
 }
 
@@ -719,11 +731,16 @@ func (d *Desk) picture(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	content, err := d.Custodian.Exhibit(r.PathValue("case"), x.File)
-	d.draw(w, r, content, err)
+	d.draw(w, r, content, err, "/case/"+r.PathValue("case"))
 }
 
-// draw serves a picture that was read, unless that failed.
-func (d *Desk) draw(w http.ResponseWriter, r *http.Request, content []byte, err error) {
+// policyOfPicture is that of a picture that was drawn anew. It is of the desk's origin, so that it
+// can leave for a page of it where it is shown alone.
+const policyOfPicture = "sandbox allow-same-origin; default-src 'none'"
+
+// draw serves a picture that was read, unless that failed. Where it is shown alone, it leaves the
+// screen for another page of the desk.
+func (d *Desk) draw(w http.ResponseWriter, r *http.Request, content []byte, err error, to string) {
 	if err == nil {
 		content, err = d.Picture(r.Context(), content)
 	}
@@ -731,8 +748,9 @@ func (d *Desk) draw(w http.ResponseWriter, r *http.Request, content []byte, err 
 		d.deny(w, r, http.StatusUnprocessableEntity, d.problemOf(err).Text)
 		return
 	}
+	d.leaves(w, to)
 	w.Header().Set("Content-Type", "image/png")
-	w.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	w.Header().Set("Content-Security-Policy", policyOfPicture)
 	w.Write(content) //nolint:errcheck // to somebody who left
 }
 

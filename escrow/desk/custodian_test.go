@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -124,7 +125,7 @@ func TestWhatIsKeptIsSaidAsItIs(t *testing.T) {
 	a.do(http.MethodPost, "/case/"+anID+"/ask", url.Values{"press": {a.newPress()}, "text": {"Which one?"}})
 	a.relock()
 	_, body = a.do(http.MethodGet, "/", nil)
-	has(t, body, "What you had sent with a button is kept. What you only typed into a page, and did not send, is not.")
+	has(t, body, "What you had sent with a button is kept, that of the lock and of a language too. What you only typed into a page, and did not send, is not.")
 }
 
 // TestWhoIsNoCustodianYet: a new custodian's first page says what they are to do, and offers no
@@ -143,18 +144,69 @@ func TestWhoIsNoCustodianYet(t *testing.T) {
 	has(t, body, "Try again", `id="problem"`)
 }
 
-// TestTooLongAFormHasAWayBack: what is not read leads back to the desk.
-func TestTooLongAFormHasAWayBack(t *testing.T) {
+// TestAFileThatIsTooLong: it is not kept, and its field says so; what was typed and chosen beside it, also
+// behind it, stays, and so does the file of before.
+func TestAFileThatIsTooLong(t *testing.T) {
 	a := entered(t, &fake{})
 	a.unlock()
-	form := "--x\r\nContent-Disposition: form-data; name=\"bundle\"; filename=\"b\"\r\n\r\n" + strings.Repeat("x", MaxBody) + "\r\n--x--\r\n"
-	res, body := a.do(http.MethodPost, "/rules", nil, header("Content-Type", "multipart/form-data; boundary=x"), func(r *http.Request) {
-		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form)), int64(len(form))
-	})
+	send := func(path string, parts ...string) (res *http.Response, body string) {
+		t.Helper()
+		form := "--x\r\nContent-Disposition: form-data; name=\"press\"\r\n\r\n" + a.newPress() + "\r\n"
+		for _, part := range parts {
+			form += "--x\r\nContent-Disposition: form-data; " + part + "\r\n"
+		}
+		form += "--x--\r\n"
+		return a.do(http.MethodPost, path, nil, header("Content-Type", "multipart/form-data; boundary=x"), func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form)), int64(len(form))
+		})
+	}
+	file := func(field, content string) string {
+		return fmt.Sprintf("name=%q; filename=\"f\"\r\n\r\n%s", field, content)
+	}
+	long := strings.Repeat("x", MaxBody+1)
+	res, _ := send("/ceremony", file("plan", long), "name=\"hash\"\r\n\r\n3f29")
+	if res.StatusCode != http.StatusSeeOther {
+		t.Fatal(res.Status)
+	}
+	_, body := a.follow(res)
+	has(t, body, "desk.file_too_long", `<a href="#plan">`, `id="plan-wrong"`, `value="3f29"`)
+	lacks(t, body, "kept:")
+	res, _ = send("/rules", file("transcript", long), file("bundle", "rules"))
+	_, body = a.follow(res)
+	has(t, body, `id="transcript-wrong"`, "kept: f;")
+	res, _ = send("/seat/receive", file("receive:share", long), "name=\"away:from\"\r\n\r\n2026-12-24")
+	_, body = a.follow(res)
+	has(t, body, `<a href="#share">`, `id="share-wrong"`, `value="2026-12-24"`)
+	res, body = send("/rules", "name=\"text\"\r\n\r\n"+long) // which no page sends
 	if res.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Error(res.Status)
 	}
-	has(t, body, "more than 32 MB", `<a href="`+a.prefix+`/">To the first page</a>`)
+	has(t, body, "longer than any form of this desk", `<a href="`+a.prefix+`/">To the first page</a>`)
+	if a.draft("/rules").files["bundle"].Name != "f" {
+		t.Error("what was kept before is lost")
+	}
+}
+
+// TestABrokenFormTakesNothingAway: a plain form that cannot be read, or has nothing in it, leaves what
+// was typed before as it is, and nobody says that it was kept.
+func TestABrokenFormTakesNothingAway(t *testing.T) {
+	a := entered(t, &fake{})
+	a.unlock()
+	form := "/case/" + anID + "/ask"
+	a.post(form, url.Values{"text": {"Which one?"}})
+	for name, sent := range map[string]string{"broken": "text=%zz", "too long": "text=" + strings.Repeat("x", MaxBody)} {
+		res, body := a.do(http.MethodPost, form, nil, func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(sent)), int64(len(sent))
+		})
+		if res.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %s", name, res.Status)
+		}
+		has(t, body, "nothing of it was kept")
+	}
+	a.again(form, url.Values{"press": {secret()}}) // of an old page, with nothing in it
+	if f := a.draft(form); f.values.Get("text") != "Which one?" {
+		t.Errorf("it was taken away: %+v", f)
+	}
 }
 
 // TestPlanIsShownWithAWrongHash: the plan stays in sight of who compares its hash again.

@@ -18,10 +18,12 @@
 //	who asks             whoever opened a link that works once and for a minute, out of a file of
 //	                     mode 0600; their browser has a cookie for that path since (SameSite=Strict)
 //	what changes a thing a form of this very desk: Origin, Sec-Fetch-Site, and a number that
-//	                     works once, so that a form that is sent twice acts once
+//	                     works once, so that a form that is sent twice acts once. The lock, the
+//	                     passphrase and the language need no number: to do them twice is to do them once
 //	what runs in a page  nothing: there is no script, and the policy of each page allows none
 //
-// What was typed is kept until it was done. After a while without use the keys are dropped and
+// What was typed is kept until it was done: what was sent, and with the buttons of the lock and of
+// the language what stands in the page. After a while without use the keys are dropped and
 // the passphrase is asked for again; after a longer one the desk ends.
 package desk
 
@@ -41,6 +43,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,7 +66,13 @@ var (
 	ErrChanged = refusal.New(refusal.Conflict, "desk.changed",
 		"what would be signed is not what you were shown: nothing was signed or sent; read it again, it is shown now")
 	ErrOldPage = refusal.New(refusal.Conflict, "desk.old_page",
-		"the form is of a page from before: nothing was signed or sent, and what you typed is kept; press again on this page")
+		"the form is of a page from before, or was pressed before with something else in it: this press signed and sent nothing, and what you typed is kept; press again on this page")
+	ErrOldButton = refusal.New(refusal.Conflict, "desk.old_button",
+		"the button was of a page from before: this press did nothing; if you still want it, press it on this page")
+	ErrTypeAgain = refusal.New(refusal.Conflict, "desk.type_again",
+		"the page was from before, or the desk was locked: this press changed no passphrase, and nothing of what you typed is kept; type it again")
+	ErrTooLong = refusal.New(refusal.Invalid, "desk.file_too_long",
+		"the file has more than the 33 MB that this desk takes: it was not kept, and nothing was signed or sent; what you typed beside it is kept; choose another file")
 	ErrNothingWaits = refusal.New(refusal.Conflict, "desk.nothing_waits",
 		"nothing waits here to be signed any more: it was signed, thrown away or changed on another page; nothing was signed or sent by this press, and this page says how it stands")
 	ErrUnread = refusal.New(refusal.Conflict, "desk.not_read",
@@ -116,6 +125,7 @@ type Desk struct {
 	language *languages.Language // that was chosen; nil: none was
 	drafts   map[string]*draft
 	presses  map[string]*press
+	notice   *problem // why a press did nothing, for the page that is shown next
 	running  int      // presses that are being done, which is use
 	order    []string // of presses, the oldest first
 }
@@ -285,11 +295,26 @@ const opened = `<!doctype html>
 <p>%[5]s</p></body></html>
 `
 
+// LinksIn is the folder that the files of links are made in: TMPDIR if that is set, else on Linux the
+// person's own folder. A browser that is packaged as a snap sees neither /tmp nor what is hidden
+// below that folder (snapd: the home interface). Where that folder is hidden, or there is none, it is
+// the one for what is temporary.
+func LinksIn() string {
+	home, err := os.UserHomeDir()
+	if runtime.GOOS != "linux" || os.Getenv("TMPDIR") != "" || err != nil || !filepath.IsAbs(home) || strings.Contains(filepath.ToSlash(home), "/.") {
+		return os.TempDir()
+	}
+	return home
+}
+
 // LinkFile writes a page with a new link, which ends any older one, into a new folder that its
 // owner alone can open, and returns its name. The page is removed when the link ends.
 func (d *Desk) LinkFile() (name string, err error) {
 	d.forgetLink()
-	dir, err := os.MkdirTemp("", "escrow-desk-") // mode 0700
+	dir, err := os.MkdirTemp(LinksIn(), "escrow-desk-") // mode 0700
+	if err != nil {
+		dir, err = os.MkdirTemp("", "escrow-desk-")
+	}
 	if err != nil {
 		return "", err
 	}
@@ -363,9 +388,6 @@ func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byt
 // policy of a page: styles and pictures of this desk, its forms, and nothing else.
 const policyOfPages = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// MaxBody bounds what a form sends, in bytes: a bundle with the transcript of its ceremony.
-const MaxBody = 33 << 20
-
 // ServeHTTP is the gate: what does not come from the browser of the person whose desk it is gets
 // nothing, and nothing about why.
 func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -405,14 +427,18 @@ func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !d.entered(r) {
+		if r.Method == http.MethodPost {
+			d.deny(w, r, http.StatusForbidden, Say("This browser has not opened the desk, or another one has since: nothing was done, and nothing of what you sent was kept. Go back to copy what you typed. Then press Enter where the desk was started: it opens with a new link."))
+			return
+		}
 		d.deny(w, r, http.StatusForbidden, Say("This browser has not opened the desk, or another one has since. Press Enter where the desk was started: it opens with a new link."))
 		return
 	}
 	d.used()
 	defer d.used() // what takes long is use
 	if r.Method == http.MethodPost {
-		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
-		if err := r.ParseMultipartForm(MaxBody); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		var err error
+		if r, err = read(w, r); err != nil {
 			w.Header().Set("Connection", "close") // the rest is not read
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.WriteHeader(http.StatusRequestEntityTooLarge)

@@ -3,6 +3,7 @@ package desk
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -665,7 +666,20 @@ func TestPicture(t *testing.T) {
 	header := append([]byte("IHDR"), 0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60, 8, 6, 0, 0, 0) // 60,000 × 60,000
 	bomb := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"), header...)
 	bomb = binary.BigEndian.AppendUint32(bomb, crc32.ChecksumIEEE(header))
-	for name, content := range map[string][]byte{"a bomb": bomb, "nothing": nil, "HTML": []byte("<html><script>alert(1)</script>"), "SVG": []byte(`<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>`), "too long": make([]byte, MaxPicture+1)} {
+	webp, err := base64.StdEncoding.DecodeString("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==") // one point, without loss
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := Picture(&out, bytes.NewReader(append(webp, "<script>"...))); err != nil || Drawn(out.Bytes()) != nil || bytes.Contains(out.Bytes(), []byte("<script>")) {
+		t.Errorf("webp: %v", err)
+	}
+	large16 := bytes.Clone(webp) // which says that it is 16,384 points wide and high
+	copy(large16[21:], "\xff\xff\xff\x0f")
+	film := append([]byte("RIFF\x16\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x02\x00\x00\x00"), 0, 0, 0, 0, 0, 0) // which moves
+	liar := append([]byte("RIFF\x30\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x00\x00\x00\x00"), 0, 0, 0, 0, 0, 0) // of one point, with such a large one in it
+	liar = append(liar, large16[12:]...)
+	for name, content := range map[string][]byte{"a bomb": bomb, "a WebP bomb": large16, "a WebP that moves": film, "a WebP that lies": liar, "nothing": nil, "HTML": []byte("<html><script>alert(1)</script>"), "SVG": []byte(`<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>`), "too long": make([]byte, MaxPicture+1)} {
 		var out bytes.Buffer
 		if err := Picture(&out, bytes.NewReader(content)); !errors.Is(err, ErrPicture) || out.Len() > 0 {
 			t.Errorf("%s: %v, %d bytes", name, err, out.Len())

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -150,43 +152,194 @@ func (d *Desk) begun() bool {
 	return false
 }
 
-// typed takes what a request says into the draft of a form. A file that was chosen before stays
-// until another one is.
+// typed takes what a request says into the draft of the form that was pressed, and what it says of
+// others on the page into theirs. A file that was chosen before stays until another one is. The
+// error is of a file of this form that was too long.
 func (d *Desk) typed(form string, r *http.Request) (*draft, error) {
-	f := d.draft(form)
-	files := map[string]upload{}
-	for name, before := range f.files {
-		files[name] = before
+	said := said(form, r)
+	now := said[form]
+	if now == nil {
+		now = &draft{values: url.Values{}, files: map[string]upload{}}
 	}
-	if r.MultipartForm != nil {
-		for name, chosen := range r.MultipartForm.File {
-			if len(chosen) == 0 || chosen[0].Size == 0 {
-				continue
-			}
-			file, err := chosen[0].Open()
-			if err != nil {
-				return f, err
-			}
-			content, err := io.ReadAll(file)
-			if err = errors.Join(err, file.Close()); err != nil {
-				return f, err
-			}
-			files[name] = upload{chosen[0].Filename, content}
-		}
-	}
-	now := &draft{values: url.Values{}, files: files}
-	for name, values := range r.PostForm {
-		if name != "press" && name != "agreed" {
-			now.values[name] = values
-		}
-	}
+	now.alsoOf(d.draft(form))
 	d.keep(form, now)
+	delete(said, form)
+	for other, f := range said {
+		d.beside(other, f)
+	}
+	for _, field := range sentOf(r).long {
+		if to, field := belongs(form, field); to == form {
+			return now, tooLong{strings.TrimSuffix(field, fileField)}
+		}
+	}
 	return now, nil
+}
+
+// alsoOf takes the files that were chosen before, where no other one was.
+func (f *draft) alsoOf(before *draft) {
+	for name, file := range before.files {
+		if _, chosen := f.files[name]; !chosen {
+			f.files[name] = file
+		}
+	}
+}
+
+// typing takes what stands in the forms of a page that was left by a button which is of none of
+// them: what was said of the last press of each stays.
+func (d *Desk) typing(r *http.Request) {
+	form := r.URL.Query().Get("form")
+	if !d.owner.form(form) {
+		return
+	}
+	for to, f := range said(form, r) {
+		d.beside(to, f)
+	}
+}
+
+// beside keeps what was typed into a form that was not pressed.
+func (d *Desk) beside(form string, f *draft) {
+	if !d.owner.form(form) {
+		return
+	}
+	now := d.draft(form)
+	if len(f.files) == 0 && filled(now.values).Encode() == filled(f.values).Encode() {
+		return
+	}
+	f.alsoOf(now)
+	f.values, f.problem, f.said = filled(f.values), now.problem, now.said // what was shown was of what was typed before
+	d.keep(form, f)
+}
+
+// filled are the values that are not empty.
+func filled(values url.Values) url.Values {
+	some := url.Values{}
+	for name, all := range values {
+		if slices.ContainsFunc(all, func(one string) bool { return one != "" }) {
+			some[name] = all
+		}
+	}
+	return some
+}
+
+// belongs is the form that a field of a page is of, and what it is called there: "ask:text" is the
+// text of the form "ask" beside the one that was pressed.
+func belongs(form, field string) (of, name string) {
+	if beside, name, ok := strings.Cut(field, ":"); ok {
+		return path.Join(path.Dir(form), beside), name
+	}
+	return form, field
+}
+
+// said is what a request says, by the forms that it is typed into.
+func said(form string, r *http.Request) map[string]*draft {
+	all := make(map[string]*draft)
+	of := func(field string) (*draft, string) {
+		to, name := belongs(form, field)
+		if all[to] == nil {
+			all[to] = &draft{values: url.Values{}, files: map[string]upload{}}
+		}
+		return all[to], name
+	}
+	for field, values := range r.PostForm {
+		if field != "press" && field != "agreed" {
+			f, name := of(field)
+			f.values[name] = values
+		}
+	}
+	for field, file := range sentOf(r).files {
+		f, name := of(field)
+		f.files[name] = file
+	}
+	return all
+}
+
+// sent is what a form sends beside its values.
+type sent struct {
+	files map[string]upload // that were chosen, by their fields
+	long  []string          // the fields of those that were too long, and are not kept
+}
+
+type sentKey struct{}
+
+// sentOf is what the form of a request sent.
+func sentOf(r *http.Request) sent {
+	s, _ := r.Context().Value(sentKey{}).(sent)
+	return s
+}
+
+// digest names all that a form says.
+func digest(r *http.Request) string {
+	s := sentOf(r)
+	return (&draft{values: r.PostForm, files: s.files}).agreement(r.URL.Path + " " + strings.Join(s.long, " "))
+}
+
+// tooLong is of a file that is not kept, in that field.
+type tooLong struct{ field string }
+
+func (tooLong) Error() string { return ErrTooLong.Error() }
+
+func (tooLong) Unwrap() error { return ErrTooLong }
+
+// What a form may send, in bytes: MaxBody is kept of it, which is a bundle with the transcript of its
+// ceremony, and as much as maxSent is read, so that what stands behind a file that is too long is not
+// lost with it.
+const (
+	MaxBody = 33 << 20
+	maxSent = 4 << 30
+)
+
+// read reads a form, whose files the request that it returns has.
+func read(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "multipart/form-data" {
+		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+		return r, r.ParseForm()
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxSent)
+	parts, err := r.MultipartReader()
+	if err != nil {
+		return r, err
+	}
+	r.PostForm = url.Values{}
+	s, left := sent{files: map[string]upload{}}, MaxBody
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return r.WithContext(context.WithValue(r.Context(), sentKey{}, s)), nil
+		}
+		if err != nil {
+			return r, err
+		}
+		content, err := io.ReadAll(io.LimitReader(part, int64(left)+1))
+		if err != nil {
+			return r, err
+		}
+		field, file := part.FormName(), part.FileName()
+		_, about, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+		if _, chooses := about["filename"]; chooses && file == "" {
+			continue // and nothing was chosen
+		}
+		switch rest := left - len(content) - len(field); {
+		case rest < 0 && file == "":
+			return r, ErrTooLong
+		case rest < 0:
+			if _, err := io.Copy(io.Discard, part); err != nil {
+				return r, err
+			}
+			s.long = append(s.long, field)
+		case file == "":
+			left = rest
+			r.PostForm.Add(field, string(content))
+		case len(content) > 0:
+			left = rest
+			s.files[field] = upload{file, content}
+		}
+	}
 }
 
 // press is a form that was shown, and where the first press of it led.
 type press struct {
 	begun bool
+	said  string // the digest of what was pressed first; "": nothing else is that
 	done  chan struct{}
 	to    string
 }
@@ -212,19 +365,25 @@ const patience = 30 * time.Minute
 
 // once has each form that was shown act once, however often it is sent and whether or not its
 // browser waits for the answer: a browser breaks off the first of two presses. act returns the
-// path that it led to, and one that was not of a shown form leads back to old.
-func (d *Desk) once(old func(r *http.Request) string, act func(ctx context.Context, r *http.Request) (to string)) http.HandlerFunc {
+// path that it led to. What is not of a shown form leads to old, and so does what says something
+// else than the first press, once that is done. What is secret is not even kept as a digest.
+func (d *Desk) once(old func(r *http.Request) string, act func(ctx context.Context, r *http.Request) (to string), secret bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		says := digest(r)
 		d.mu.Lock()
 		p := d.presses[r.PostForm.Get("press")]
 		first := p != nil && !p.begun
 		if first {
-			p.begun = true
+			p.begun, p.said, d.notice = true, says, nil
 			d.running++
 			d.working.Add(1)
 		}
+		again := p != nil && p.said == says
 		d.mu.Unlock()
-		if p == nil {
+		if !again {
+			if p != nil {
+				<-p.done // which would take what is kept now for what it was about
+			}
 			d.redirect(w, r, old(r))
 			return
 		}
@@ -232,7 +391,7 @@ func (d *Desk) once(old func(r *http.Request) string, act func(ctx context.Conte
 			go func() {
 				defer d.working.Done()
 				defer d.ran()
-				defer close(p.done)
+				defer d.did(p, secret)
 				p.to = "/" // whatever happens
 				ctx, done := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 				defer done()
@@ -248,6 +407,16 @@ func (d *Desk) once(old func(r *http.Request) string, act func(ctx context.Conte
 		case <-r.Context().Done():
 		}
 	}
+}
+
+// did has whoever waits for a press go where it led.
+func (d *Desk) did(p *press, secret bool) {
+	if secret {
+		d.mu.Lock()
+		p.said = ""
+		d.mu.Unlock()
+	}
+	close(p.done)
 }
 
 // ran ends what once began: the time without use begins then.
@@ -336,6 +505,9 @@ func (d *Desk) problemOf(err error) *problem {
 	p := &problem{Text: Text{English: said.Title, sentence: true}, Code: said.Code, Cause: said.Cause}
 	for _, rule := range said.Rules {
 		p.Cause = strings.TrimSpace(p.Cause + " rule " + rule)
+	}
+	if long := (tooLong{}); errors.As(err, &long) {
+		p.Fields = []fault{faultAt(long.field, p.Text)}
 	}
 	return p
 }

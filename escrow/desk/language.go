@@ -61,13 +61,16 @@ func (d *Desk) speaks(r *http.Request) *languages.Language {
 	return d.Languages.Accepted(r.Header.Get("Accept-Language"))
 }
 
-// speak takes the language that was chosen, and leads back to the page where it was. What was typed
-// and sent is kept in any language.
+// speak takes the language that was chosen, and leads back to the page where it was, with what was
+// typed there.
 func (d *Desk) speak(w http.ResponseWriter, r *http.Request) {
 	l := d.Languages.Tagged(r.PathValue("tag"))
-	if l == nil || r.Method != http.MethodGet {
+	if l == nil || r.Method == http.MethodHead {
 		d.missing(w, r)
 		return
+	}
+	if r.Method == http.MethodPost {
+		d.typing(r)
 	}
 	d.mu.Lock()
 	d.language = l
@@ -78,18 +81,24 @@ func (d *Desk) speak(w http.ResponseWriter, r *http.Request) {
 // other is a further language, and where the page is shown in it.
 type other struct{ To, Tag, Name string }
 
-// others are the languages beside the one of a page.
-func (d *Desk) others(l *languages.Language, r *http.Request) (all []other) {
+// others are the languages beside the one of a page, to which what is typed into a form goes along,
+// and the address that shows the page again as it is.
+func (d *Desk) others(l *languages.Language, r *http.Request, form string) (all []other, same string) {
 	to := "/"
 	if r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/enter/") {
 		to = strings.TrimPrefix(r.URL.RequestURI(), d.prefix)
 	}
+	query := url.Values{"to": {to}}
+	if form != "" {
+		query.Set("form", form)
+	}
+	in := func(tag string) string { return d.prefix + "/language/" + tag + "?" + query.Encode() }
 	for _, o := range d.Languages.Each() {
 		if o.Tag != l.Tag {
-			all = append(all, other{d.prefix + "/language/" + o.Tag + "?to=" + url.QueryEscape(to), o.Tag, o.Name})
+			all = append(all, other{in(o.Tag), o.Tag, o.Name})
 		}
 	}
-	return all
+	return all, in(l.Tag)
 }
 
 // spoken are the templates of the pages by the tags of their languages.

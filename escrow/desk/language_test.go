@@ -110,7 +110,7 @@ func TestLanguageIsChosen(t *testing.T) {
 	link := func(path, tag string) string {
 		t.Helper()
 		_, body := a.do(http.MethodGet, path, nil)
-		m := regexp.MustCompile(`<a href="([^"]+)" lang="` + tag + `" hreflang="` + tag + `">`).FindStringSubmatch(body)
+		m := regexp.MustCompile(`(?:<a href|<button form="typing" class="link" formaction)="([^"]+)"(?: formnovalidate)? lang="` + tag + `"`).FindStringSubmatch(body)
 		if m == nil {
 			t.Fatalf("%s leads to no %s: %s", path, tag, body)
 		}
@@ -233,7 +233,7 @@ func TestTextFromElsewhere(t *testing.T) {
 		en, cy string
 	}{
 		{elsewhere("a <b>bold</b> one"), "a &lt;b&gt;bold&lt;/b&gt; one", `<span lang="en">a &lt;b&gt;bold&lt;/b&gt; one</span>`},
-		{Say("Target %d: %s", 1, elsewhere("<i>")), "Target 1: &lt;i&gt;", `Targed 1: <span lang="en">&lt;i&gt;</span>`},
+		{Say("Pen name %d: %s", 1, elsewhere("<i>")), "Pen name 1: &lt;i&gt;", `Ffugenw 1: <span lang="en">&lt;i&gt;</span>`},
 		{Say("Case %s", "<i>"), "Case &lt;i&gt;", "Achos &lt;i&gt;"},
 		{Say("In %s: %s", lasts(48*time.Hour), elsewhere(opening.DeadlineHold)), "In 48 hours: the hold ends", "Ymhen 48 awr: daw’r gadwraeth i ben"},
 		{lasts(24 * 3 * time.Hour), "3 days", "3 diwrnod"},

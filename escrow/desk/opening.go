@@ -103,7 +103,11 @@ func (d *Desk) showOpen(w http.ResponseWriter, r *http.Request) {
 	if folder == "" {
 		folder = d.Officer.Openings.Free(id)
 	}
-	d.render(w, r, "open", page{Title: Say("Open the case"), Problem: f.problem, Said: f.said, At: "cases", Data: struct {
+	typing := ""
+	if d.Officer.Cases.Opens {
+		typing = form
+	}
+	d.render(w, r, "open", page{Title: Say("Open the case"), Problem: f.problem, Said: f.said, At: "cases", Typing: typing, Data: struct {
 		ID, Folder, To string
 		Opens          bool
 		Problem        *problem
@@ -186,7 +190,7 @@ func (d *Desk) putAway(_ context.Context, r *http.Request) string {
 // showFolders lists the folders that openings were saved in.
 func (d *Desk) showFolders(w http.ResponseWriter, r *http.Request) {
 	f := d.draft("/openings")
-	d.render(w, r, "folders", page{Title: Say("Openings"), Problem: f.problem, At: "openings", Data: struct {
+	d.render(w, r, "folders", page{Title: Say("Openings"), Problem: f.problem, At: "openings", Typing: "/openings", Data: struct {
 		Folders []Folder
 		Typed   string
 		Problem *problem

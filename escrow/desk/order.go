@@ -226,7 +226,7 @@ func (d *Desk) showStep(w http.ResponseWriter, r *http.Request) {
 	for _, q := range o.Steps[n].Questions {
 		data.Questions = append(data.Questions, fillIn(q, f))
 	}
-	d.render(w, r, "step", page{Title: Say("Question %d", n+1), Problem: f.problem, At: "orders", Data: data})
+	d.render(w, r, "step", page{Title: Say("Question %d", n+1), Problem: f.problem, At: "orders", Typing: form, Data: data})
 }
 
 // fileField is behind the name of a question whose answer is chosen as a file. A browser sends a
@@ -304,7 +304,8 @@ func (d *Desk) answerStep(_ context.Context, r *http.Request) string {
 
 // chosenNow reports whether a form comes with a file in that field.
 func chosenNow(r *http.Request, field string) bool {
-	return r.MultipartForm != nil && len(r.MultipartForm.File[field]) > 0 && r.MultipartForm.File[field][0].Size > 0
+	_, chosen := sentOf(r).files[field]
+	return chosen
 }
 
 // wrongAnswers keeps what was typed into a step, with what is wrong in it.
@@ -419,7 +420,9 @@ func (d *Desk) showPublished(w http.ResponseWriter, r *http.Request) {
 		Words   textPart
 		ID      string
 		Picture bool
-	}{x, text, r.PathValue("order"), err == nil && slices.Contains(drawn, x.Type)}
+		Leaves  Text // how long the page is on the screen
+	}{x, text, r.PathValue("order"), err == nil && slices.Contains(drawn, x.Type), lasts(d.Idle)}
+	d.leaves(w, "/order/"+r.PathValue("order")+"/evidence")
 	d.render(w, r, "published", p)
 }
 
@@ -429,5 +432,5 @@ func (d *Desk) pictureOfOrder(w http.ResponseWriter, r *http.Request) {
 		d.missing(w, r)
 		return
 	}
-	d.draw(w, r, content, err)
+	d.draw(w, r, content, err, "/order/"+r.PathValue("order")+"/evidence")
 }

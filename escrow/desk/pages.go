@@ -35,7 +35,14 @@ type page struct {
 	ID, Name string // whose desk it is
 	Parts    []part
 	Others   []other // languages that it is shown in as well
+	Same     string  // where a form leads back to the page
 	desk     *Desk
+
+	// Typing is the path of the form "typing", whose text the lock and the change of the language
+	// take with them; "": nothing is typed on the page. Several: it is several forms in one, whose
+	// buttons say which of them is pressed.
+	Typing  string
+	Several bool
 }
 
 // Now is the time of the page.
@@ -68,7 +75,10 @@ var functions = template.FuncMap{
 	"stepfield": func(form followUpForm, id string) followUpField { return followUpField{form, id} },
 	"field":     func(form deedForm, id, name string, label any) input { return input{form, id, name, label} },
 	"file": func(id string, label any, kept map[string]upload, p *problem) fileInput {
-		return fileInput{id, label, kept[id], p.At(id)}
+		return fileInput{id, id, label, kept[id], p.At(id)}
+	},
+	"fileof": func(form deedForm, id string, label any, kept map[string]upload) fileInput {
+		return fileInput{id, form.Kind + ":" + id, label, kept[id], form.Problem.At(id)}
 	},
 }
 
@@ -87,7 +97,7 @@ func (l leaving) What() Text {
 	if id, ok := strings.CutPrefix(l.To, "/case/"); ok {
 		return Say("what you typed about case %s", id)
 	}
-	return Say(map[string]string{"/rules": "the bundle that you chose", "/seat": "what you typed at your seat"}[l.To])
+	return Say(map[string]string{"/rules": "the bundle that you chose", "/seat": "what you typed at your seat", "/ceremony": "the plan that you chose, with its hash", "/seat/receive": "the files that you chose"}[l.To])
 }
 
 // codeWords say why there is no answer about a target, by the code that the registrar names.
@@ -133,19 +143,25 @@ type input struct {
 
 // fileInput is a field for a file, with the one that was chosen before.
 type fileInput struct {
-	ID    string
-	Label any
-	Kept  upload
-	Wrong *Text
+	ID, Name string
+	Label    any
+	Kept     upload
+	Wrong    *Text
 }
 
 // render writes a page. Who reads it sees what is in the page and nothing else: it has no script.
 func (d *Desk) render(w http.ResponseWriter, r *http.Request, name string, p page) {
 	l := d.speaks(r)
-	p.Base, p.ID, p.Name, p.Parts, p.desk, p.Others = d.prefix, d.owner.id, d.owner.name, d.owner.parts, d, d.others(l, r)
+	p.Base, p.ID, p.Name, p.Parts, p.desk = d.prefix, d.owner.id, d.owner.name, d.owner.parts, d
+	p.Others, p.Same = d.others(l, r, p.Typing)
+	d.mu.Lock()
+	if d.notice != nil {
+		p.Problem, d.notice = d.notice, nil
+	}
+	d.mu.Unlock()
 	var out bytes.Buffer
 	if err := d.pages[l.Tag].ExecuteTemplate(&out, name, p); err != nil {
-		d.deny(w, r, http.StatusInternalServerError, Say("This page cannot be shown: nothing was done. Do it with the commands, and tell who gave you the program."))
+		d.deny(w, r, http.StatusInternalServerError, Say("This page cannot be shown. What you pressed before may have been done: look at the case again. Tell who gave you the program."))
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -9,6 +9,8 @@ import (
 	"image/png"
 	"io"
 
+	_ "golang.org/x/image/webp" // …
+
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -24,7 +26,7 @@ const (
 	maxDrawn   = 16 << 20   // bytes of it
 )
 
-// Picture reads a GIF (its first frame), JPEG or PNG and writes it as a PNG that has nothing of
+// Picture reads a GIF (its first frame), JPEG, PNG or WebP that stands still and writes it as a PNG that has nothing of
 // it but its points, at most 1,600 wide and high. What a small file makes a large picture of
 // ([ErrPicture]) is refused before it is read. It is for a process of its own: what the decoders
 // could be made to do, happens there.

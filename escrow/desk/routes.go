@@ -14,8 +14,10 @@ func (d *Desk) routes() {
 	})
 	d.mux.HandleFunc("/", d.missing)
 	d.mux.HandleFunc("GET /language/{tag}", d.speak)
-	d.act("/unlock", fixed("/"), d.unlock)
-	d.act("/lock", fixed("/"), func(context.Context, *http.Request) string {
+	d.mux.HandleFunc("POST /language/{tag}", d.speak)
+	d.always("/unlock", d.unlock)
+	d.always("/lock", func(_ context.Context, r *http.Request) string {
+		d.typing(r)
 		d.relock()
 		return "/"
 	})
@@ -40,33 +42,66 @@ func (d *Desk) page(pattern string, h http.HandlerFunc) { d.mux.HandleFunc("GET 
 
 // act serves a form that holds nothing that was typed.
 func (d *Desk) act(pattern string, back pathOf, do deed) {
-	d.mux.HandleFunc("POST "+pattern, d.once(back, do))
+	d.press(pattern, func(r *http.Request) string {
+		d.note(ErrOldButton)
+		return back(r)
+	}, do)
+}
+
+// press serves a form that acts once; old says what becomes of one that is not known any more.
+func (d *Desk) press(pattern string, old pathOf, do deed) {
+	d.mux.HandleFunc("POST "+pattern, d.once(old, do, false))
+}
+
+// always serves a form of which every press acts: to do it twice is to do it once. What is typed into
+// it is kept nowhere.
+func (d *Desk) always(pattern string, do deed) {
+	once := d.once(fixed("/"), do, true)
+	d.mux.HandleFunc("POST "+pattern, func(w http.ResponseWriter, r *http.Request) {
+		r.PostForm.Set("press", d.newPress())
+		once(w, r)
+	})
 }
 
 // fill serves a form whose draft has the path of the form. What is typed into it is kept even if
 // it is of a page that is not known any more.
 func (d *Desk) fill(pattern string, form pathOf, do deed) {
-	d.act(pattern, func(r *http.Request) string {
-		if path := form(r); d.owner.form(path) {
-			d.typed(path, r) //nolint:errcheck // what can be kept is
+	d.press(pattern, func(r *http.Request) string {
+		path := form(r)
+		if d.owner.form(path) {
+			if len(said(path, r)) > 0 {
+				d.typed(path, r) //nolint:errcheck // what can be kept is
+			}
 			d.refuse(path, ErrOldPage)
 		}
-		return form(r)
+		return path
 	}, do)
 }
 
 // signed serves a form that agrees to what the draft of another shows.
 func (d *Desk) signed(pattern string, form pathOf, do deed) {
-	d.act(pattern, func(r *http.Request) string {
-		if path := form(r); d.owner.form(path) {
+	d.press(pattern, func(r *http.Request) string {
+		path := form(r)
+		if d.owner.form(path) {
 			d.refuse(path, ErrOldPage)
 		}
-		return form(r)
+		return path
 	}, do)
+}
+
+// note has the page that is shown next say why the last press did nothing; nil: it says it where it
+// was pressed.
+func (d *Desk) note(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.notice = nil; err != nil {
+		d.notice = d.problemOf(err)
+	}
 }
 
 // refuse notes why the last press of a form did nothing.
 func (d *Desk) refuse(form string, err error) {
+	d.note(nil)
 	f := d.draft(form)
 	f.problem, f.shown = d.problemOf(err), ""
 	d.keep(form, f)

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -86,7 +87,7 @@ func (d *Desk) unfinished() (all []Next) {
 			said, to = Say("You began to answer case %s, and signed nothing yet.", id), "/case/"+id
 		case form == "/rules" && len(f.files["bundle"].Content) > 0:
 			said, to = Say("You chose a bundle of rules, and did not endorse it yet."), form
-		case strings.HasPrefix(form, "/seat/") && typedIn(f.values):
+		case strings.HasPrefix(form, "/seat/") && (typedIn(f.values) || len(f.files["share"].Content) > 0):
 			said, to = Say("You began something at your seat, and did not finish it."), "/seat"
 		}
 		if to != "" && !slices.ContainsFunc(all, func(n Next) bool { return n.To == to }) {
@@ -119,9 +120,17 @@ func (d *Desk) seatRoutes() {
 			return d.seat(ctx, r, form, r.PostForm.Get("agreed"))
 		})
 	}
+	d.act("/seat/receive/leave", fixed("/seat"), func(_ context.Context, r *http.Request) string {
+		d.typed("/seat/leave", r) //nolint:errcheck // what else stands on the page
+		d.drop("/seat/receive")
+		return "/seat#receive"
+	})
 	d.act("/seat/card", fixed("/seat/card"), d.card)
 	// What is typed into it is kept nowhere.
-	d.signed("/seat/passphrase", fixed("/seat/passphrase"), d.passphrase)
+	d.mux.HandleFunc("POST /seat/passphrase", d.once(func(*http.Request) string {
+		d.refuse("/seat/passphrase", ErrTypeAgain)
+		return "/seat/passphrase"
+	}, d.passphrase, true))
 }
 
 // seatPage is what the page of a seat shows.
@@ -136,7 +145,7 @@ type seatPage struct {
 }
 
 func (d *Desk) showSeat(w http.ResponseWriter, r *http.Request) {
-	p := page{Title: Say("Your seat"), At: "seat"}
+	p := page{Title: Say("Your seat"), At: "seat", Typing: "/seat/" + seatAway, Several: true}
 	data := seatPage{Forms: map[string]deedForm{}, Said: map[string]Text{}, Made: map[string]upload{}, Today: d.Now().UTC().Format(time.DateOnly)}
 	for _, form := range seatForms {
 		f := d.draft("/seat/" + form)
@@ -292,8 +301,9 @@ func seatFaults(p *problem) []fault {
 }
 
 // card shows the card of the folder. It makes keys that are missing for it.
-func (d *Desk) card(context.Context, *http.Request) string {
+func (d *Desk) card(_ context.Context, r *http.Request) string {
 	d.settleSeat()
+	d.typed("/seat/card", r) //nolint:errcheck // what else stands on the page
 	f := &draft{}
 	if card, err := d.Custodian.Card(); err != nil {
 		f.problem = d.problemOf(err)
@@ -315,6 +325,9 @@ func (d *Desk) passphrase(ctx context.Context, r *http.Request) string {
 	}
 	f := &draft{said: Say("The folder opens with the new passphrase, and with no other. Copies of it that were made before open with the old one still: destroy them.")}
 	if err := d.Custodian.Passphrase(ctx, typed["old"], typed["fresh"], typed["again"]); err != nil {
+		if errors.Is(err, ErrLocked) {
+			err = ErrTypeAgain
+		}
 		f = &draft{problem: d.problemOf(err)}
 		f.problem.Fields = seatFaults(f.problem)
 	}

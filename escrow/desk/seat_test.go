@@ -238,7 +238,8 @@ func TestSeatKeepsNoPassphrase(t *testing.T) {
 	typed := secrets("right", "a good new phrase", "a good new phrase")
 	typed.Set("press", secret()) // of a page that is not known
 	_, body := a.again("/seat/passphrase", typed)
-	has(t, body, "desk.old_page")
+	has(t, body, "desk.type_again")
+	lacks(t, body, "and what you typed is kept")
 	if n := f.asked.Load(); n != 1 {
 		t.Error("changed so often: ", n)
 	}
@@ -269,8 +270,8 @@ func TestNextIsSaid(t *testing.T) {
 		t.Error("who steps in is asked for what is not theirs: ", body)
 	}
 	_, body = a.do(http.MethodGet, "/ceremony", nil)
-	has(t, body, "waiting for emil (agree)", `name="known" value="3f29"`)
-	_, body = a.post("/ceremony", url.Values{"known": {"3f29"}})
+	has(t, body, "waiting for emil (agree)", `formaction="`+a.prefix+`/ceremony/on/3f29"`)
+	_, body = a.post("/ceremony/on/3f29", url.Values{})
 	has(t, body, "plan of four", "the plan that you agreed to, 3f29")
 }
 

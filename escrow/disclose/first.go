@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -170,12 +171,12 @@ func (r *Registrar) Tell(ctx context.Context) (told int, failed error) {
 	for from := (Cursor{}); ; {
 		page, err := r.Cases.List(ctx, ForTelling, now, from, pageSize)
 		if err != nil {
-			return told, err
+			return told, errors.Join(failed, err)
 		}
 		for _, due := range page {
 			did, err := r.tellCase(ctx, due.ID)
 			if err != nil {
-				failed = err
+				failed = errors.Join(failed, err)
 			} else if did {
 				told++
 			}

@@ -653,7 +653,7 @@ func (r *Registrar) serve(ctx context.Context, q Queue, prepare func(ctx context
 	for from := (Cursor{}); ; {
 		page, err := r.Cases.List(ctx, q, now, from, pageSize)
 		if err != nil {
-			return served, err
+			return served, errors.Join(failed, err)
 		}
 		for _, due := range page {
 			// The time of the leaf is that of the lock: what others append while this waits is before it.
@@ -665,7 +665,7 @@ func (r *Registrar) serve(ctx context.Context, q Queue, prepare func(ctx context
 			case err == nil:
 				served++
 			case !errors.Is(err, ErrCaseClosed): // else another process was first
-				failed = err
+				failed = errors.Join(failed, err)
 			}
 			from = q.After(due)
 		}

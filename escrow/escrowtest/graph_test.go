@@ -144,6 +144,7 @@ var belongsTo = map[string][]string{
 	"pgregory.net/rapid":                         {"escrow/disclose/disclosetest"},
 	"filippo.io/age":                             {"verifier/document", "escrow/custodian", "escrow/exhibit"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
+	"golang.org/x/image":                         {"escrow/desk"},                                                                                       // WebP, which is drawn in a process of its own
 	"golang.org/x/net":                           {"escrow/sandbox/world", "escrow/openid", "verifier/integration", "verifier/languages/languagestest"}, // pages; registrable domains
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world", "escrow/vault"},
 	"golang.org/x/sys":                           {"cmd/escrow/command", "cmd/escrowd/command"},

@@ -372,13 +372,13 @@ func (k *Keeper) Erase(ctx context.Context) (erased int, failed error) {
 	for after := ""; ; {
 		cleared, err := k.Erasures.Cleared(ctx, after, erasuresAtOnce)
 		if err != nil {
-			return erased, err
+			return erased, errors.Join(failed, err)
 		}
 		for _, e := range cleared {
 			done, err := k.Erasures.Erase(ctx, e, proof.ErasedLeaf(k.Now(), e.Salt, e.Label))
 			switch {
 			case err != nil:
-				failed = err
+				failed = errors.Join(failed, err)
 			case done:
 				erased++
 			}
@@ -421,7 +421,7 @@ func (k *Keeper) rotateGroups(ctx context.Context, groups []int) (all Rotated, f
 		case errors.Is(err, ErrRunning):
 			all.Running++
 		case err != nil:
-			failed = err
+			failed = errors.Join(failed, err)
 		default:
 			all.Groups++
 			all.Records += r.Records

@@ -1273,6 +1273,28 @@ func TestO02UnsoundPlatform(t *testing.T) {
 	}
 }
 
+// What failed of the store or another port, and what the platform is not told, the operator's
+// counts are: an alarm may rest on it.
+func TestOutageIsToldToTheOperator(t *testing.T) {
+	damaged := refusal.New(refusal.Unavailable, "test.damaged", "")
+	r := newRig(t, func(r *rig) {
+		r.cfg.Platforms = func(context.Context, string) (openid.Platform, error) {
+			return openid.Platform{}, damaged.Because(errDown)
+		}
+	})
+	told := func(where string) {
+		t.Helper()
+		if !errors.Is(r.outage, damaged) {
+			t.Errorf("%s: %v", where, r.outage)
+		}
+		r.outage = nil
+	}
+	wantPage(t, r.get("/authorize?client_id=p&redirect_uri="+url.QueryEscape(r.square.RedirectURIs[0])), openid.ErrUnavailable)
+	told("/authorize")
+	wantError(t, r.post("/par", r.request(r.square, "client_id", "p", "client_secret", secret)), 503, "temporarily_unavailable")
+	told("/par")
+}
+
 func TestConfig(t *testing.T) {
 	good := buildRig(t, "https://penname.example").cfg
 	k := good.Keys[0]

@@ -92,8 +92,9 @@ type Config struct {
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *refusal.Error)
 
 	// Refused, optional, is told of each refusal, for metrics and the security
-	// log: an endpoint's path and a constant code, nothing from the request.
-	Refused func(ctx context.Context, endpoint, code string)
+	// log: an endpoint's path and a constant code, nothing from the request; and what failed
+	// of the store or another port meanwhile, or nil.
+	Refused func(ctx context.Context, endpoint, code string, outage error)
 
 	// Now is the clock; nil is time.Now. It dates tokens and picks keys. The
 	// protocol library reads the system clock for its own deadlines (codes, PAR,

@@ -299,11 +299,8 @@ func (a answers) showError(w http.ResponseWriter, r *http.Request, e *refusal.Er
 // refused reports a refusal to the operator.
 func (a answers) refused(r *http.Request, code string) {
 	if a.cfg.Refused != nil {
-		endpoint := exchangeOf(r.Context()).endpoint
-		if endpoint == "" {
-			endpoint = "/status"
-		}
-		a.cfg.Refused(r.Context(), endpoint, code)
+		x := exchangeOf(r.Context())
+		a.cfg.Refused(r.Context(), cmp.Or(x.endpoint, "/status"), code, x.outage)
 	}
 }
 

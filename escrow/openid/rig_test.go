@@ -60,6 +60,7 @@ type rig struct {
 	mu       sync.Mutex
 	gone     map[string]bool // platforms that were taken away
 	refused  []string
+	outage   error // of the last of them
 	lastAsk  openid.SignInRequest
 	pageErr  error
 	instant  bool // answer without a page
@@ -159,10 +160,10 @@ func buildRig(t testing.TB, issuer string, options ...func(*rig)) *rig {
 			}
 			return fixed(ctx, id)
 		},
-		Refused: func(_ context.Context, endpoint, code string) {
+		Refused: func(_ context.Context, endpoint, code string, outage error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.refused = append(r.refused, endpoint+" "+code)
+			r.refused, r.outage = append(r.refused, endpoint+" "+code), outage
 		},
 	}
 	for _, o := range options {

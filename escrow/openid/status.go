@@ -121,7 +121,7 @@ func (p *Provider) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	list, err := p.lists.signed(r.Context(), madeFor{n, form})
 	if err != nil {
-		p.refused(r, ErrUnavailable.Code)
+		p.refused(r.WithContext(context.WithValue(r.Context(), exchangeKey{}, &exchange{outage: err})), ErrUnavailable.Code)
 		http.Error(w, ErrUnavailable.Mend, http.StatusServiceUnavailable)
 		return
 	}

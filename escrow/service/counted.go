@@ -2,13 +2,29 @@ package service
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/spans"
+	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/rules"
+)
+
+// tampered are the codes by which what was published or seen before is denied now, and watched
+// those of the faults that alarms are about, with them (deploy/prometheus/alerts.yml). They are
+// counted from zero: of a count that begins with its first event no increase is seen.
+var (
+	tampered = []string{translog.ErrRollback.Code, translog.ErrFork.Code, translog.ErrForgot.Code, keep.ErrRollback.Code,
+		postgres.ErrDamaged.Code, proof.ErrSplitView.Code, rules.ErrBroken.Code}
+	watched = append(web.Watched(), tampered...)
 )
 
 // counted is what happened since the process started, for the metrics. What is of
@@ -38,13 +54,15 @@ func (s *Service) answered(route string, took time.Duration) {
 	s.counted.requests.add(s.Now(), route, web.OfPeople(route), took)
 }
 
-// refused is web.Config.Refused.
-func (s *Service) refused(route, code string, fault bool) {
-	if fault {
-		s.counted.faults.add(s.Now(), code, true, 0)
-		return
+// refused is web.Config.Refused. What is tampered with is a fault, whatever was answered.
+func (s *Service) refused(route string, codes []string, fault bool) {
+	for i, code := range codes {
+		if fault || slices.Contains(tampered, code) {
+			s.counted.faults.add(s.Now(), code, true, 0)
+		} else if i == 0 {
+			s.counted.refusals.add(s.Now(), code, web.OfPeople(route), 0)
+		}
 	}
-	s.counted.refusals.add(s.Now(), code, web.OfPeople(route), 0)
 }
 
 // countCalls counts the calls of a side to Vault, if it is one.
@@ -83,21 +101,18 @@ type done struct {
 type outcomes struct {
 	began    time.Time         // the last time
 	last     time.Time         // likewise, of those that succeeded; before there is one, the first time
-	failures map[string]uint64 // by code
+	failures map[string]uint64 // by each code of why
 }
 
 // begun notes that a job is about to be done.
 func (d *done) begun(job string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.jobs == nil {
-		d.jobs = make(map[string]outcomes)
-	}
-	o, known := d.jobs[job]
-	if o.began = time.Now(); !known {
+	o := d.jobs[job]
+	if o.began = time.Now(); o.last.IsZero() {
 		o.last = o.began
 	}
-	d.jobs[job] = o
+	d.set(job, o)
 }
 
 // ended notes how it went. How long it took, which tells how much came meanwhile, is not kept.
@@ -107,18 +122,42 @@ func (d *done) ended(job string, err error) {
 	o := d.jobs[job]
 	if err == nil {
 		o.last = o.began
-		d.jobs[job] = o
+		d.set(job, o)
 		return
 	}
-	code := "other"
-	if e := refusal.Of(err); e != nil {
-		code = e.Code
+	codes := refusal.Codes(err)
+	if codes == nil {
+		codes = []string{"other"}
 	}
-	failures := map[string]uint64{code: 1} // a map that was handed out is not changed
-	for known, n := range o.failures {
-		failures[known] += n
+	d.add(job, codes)
+}
+
+// doubted counts what a witness says against the log, of the job that publishes it. The job does
+// not fail by one witness's word.
+func (d *done) doubted(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.add("cases", slices.DeleteFunc(refusal.Codes(err), func(code string) bool { return !slices.Contains(tampered, code) }))
+}
+
+// add counts failures of a job, under mu.
+func (d *done) add(job string, codes []string) {
+	o := d.jobs[job]
+	failures := maps.Clone(o.failures) // a map that was handed out is not changed
+	if failures == nil {
+		failures = make(map[string]uint64)
+	}
+	for _, code := range codes {
+		failures[code]++
 	}
 	o.failures = failures
+	d.set(job, o)
+}
+
+func (d *done) set(job string, o outcomes) {
+	if d.jobs == nil {
+		d.jobs = make(map[string]outcomes)
+	}
 	d.jobs[job] = o
 }
 

@@ -192,14 +192,14 @@ var (
 
 	requestDuration = describe("request_duration_seconds", "How long requests took. Those by people, and by platforms for them, show from the next day (UTC) on. The sum is that of the buckets' bounds.", "route")
 	refusals        = describe("refusals_total", "Requests that were refused, by code. Those by people, and by platforms for them, show from the next day (UTC) on.", "code")
-	faults          = describe("faults_total", "Requests that failed on our side, by code, as of the last full minute.", "code")
+	faults          = describe("faults_total", "Requests that failed on our side, by each code of why, as of the last full minute. Those of alarms are there from the start.", "code")
 	logoutTokens    = describe("logout_tokens_total", "Attempts to tell platforms who signed out, by outcome: delivered, refused, failed (it is tried again) or given_up. They show from the next day (UTC) on.", "outcome")
 	bodyMemory      = describe("body_memory_bytes", "Memory that bodies of requests take at the moment, in whole MiB.", "bodies")
 	bodyMemoryLimit = describe("body_memory_limit_bytes", "Memory that bodies of requests may take; then requests are refused.", "bodies")
 
 	jobAge      = describe("job_last_success_age_seconds", "How long ago this regular job last began what it then did with success; before the first time, since the process started.", "job_name")
 	jobInterval = describe("job_interval_seconds", "How often this regular job is done.", "job_name")
-	jobFailures = describe("job_failures_total", "How often this regular job failed, by the code of why.", "job_name", "code")
+	jobFailures = describe("job_failures_total", "How often this regular job failed, by each code of why. Those of alarms are there from the start, and what witnesses say against the log is with the job that publishes it.", "job_name", "code")
 )
 
 // Describe implements [prometheus.Collector]. It names no metric: each is described
@@ -261,7 +261,11 @@ func (s *Service) collectCounted(to sink) {
 	for code, h := range s.counted.refusals.show(now) {
 		to.count(refusals, h.times(), code)
 	}
-	for code, h := range s.counted.faults.show(now) {
+	failed := s.counted.faults.show(now)
+	for _, code := range watched {
+		failed[code] = failed[code] // 0
+	}
+	for code, h := range failed {
 		to.count(faults, h.times(), code)
 	}
 	for outcome, h := range s.counted.logouts.show(now) {
@@ -277,13 +281,20 @@ func (s *Service) collectCounted(to sink) {
 		failed := failures[call]
 		to.count(vaultFailures, failed.times(), call.side, call.operation)
 	}
+	jobs := s.done.all()
 	for _, j := range Jobs {
 		to.gauge(jobInterval, j.Every.Seconds(), j.Name)
-	}
-	for name, d := range s.done.all() {
-		to.gauge(jobAge, time.Since(d.last).Seconds(), name)
+		d := jobs[j.Name]
+		if !d.last.IsZero() {
+			to.gauge(jobAge, time.Since(d.last).Seconds(), j.Name)
+		}
+		for _, code := range tampered {
+			to.count(jobFailures, d.failures[code], j.Name, code)
+		}
 		for code, n := range d.failures {
-			to.count(jobFailures, n, name, code)
+			if !slices.Contains(tampered, code) {
+				to.count(jobFailures, n, j.Name, code)
+			}
 		}
 	}
 }

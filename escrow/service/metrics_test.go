@@ -18,14 +18,21 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // What is held back shows when its period is over, all of it at once, and not with the
@@ -119,6 +126,76 @@ func TestVaultFailuresAreCounted(t *testing.T) {
 			t.Error("calls of no Vault")
 		}
 	}
+}
+
+// The rules of alarms name the codes that are counted from zero, and no others: of what begins
+// with its first event no increase is seen.
+func TestAlarmsAreCountedFromZero(t *testing.T) {
+	raw, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, codes := range regexp.MustCompile(`code=~?"([^"]+)"`).FindAllStringSubmatch(string(raw), -1) {
+		for code := range strings.SplitSeq(codes[1], "|") {
+			named[strings.ReplaceAll(code, `\\.`, ".")] = true
+		}
+	}
+	if is := slices.Sorted(maps.Keys(named)); !slices.Equal(is, slices.Sorted(slices.Values(watched))) || len(is) < 9 {
+		t.Errorf("rules name %q, and %q are watched", is, watched)
+	}
+	r := newReloading(t)
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	r.s.Now = func() time.Time { return now }
+	counts := func(want ...string) {
+		t.Helper()
+		now = now.Add(time.Minute)
+		said := r.scrape()
+		for _, line := range want {
+			if !strings.Contains(said, line+"\n") {
+				t.Errorf("no %s", line)
+			}
+		}
+	}
+	var zeros []string
+	for _, code := range watched {
+		zeros = append(zeros, `penname_faults_total{code="`+code+`"} 0`)
+	}
+	for _, j := range Jobs {
+		for _, code := range tampered {
+			zeros = append(zeros, `penname_job_failures_total{code="`+code+`",job_name="`+j.Name+`"} 0`)
+		}
+	}
+	counts(zeros...)
+	r.s.web.Refused = r.s.refused
+	fork := translog.ErrFork.Because(errors.New("another root"))
+	r.s.web.NoteRefusal(t.Context(), "POST /v1/warrants", fork.Code, false, fork) // answered 409
+	r.s.web.NoteRefusal(t.Context(), "GET /me", "test.unavailable", true, errors.Join(errors.New("no refusal"), rules.ErrUnknown.Because(fork), postgres.ErrDamaged))
+	r.s.web.NoteRefusal(t.Context(), "POST /v1/warrants", "test.denied", false, rules.ErrUnknown)
+	counts(`penname_faults_total{code="log.fork"} 2`, `penname_faults_total{code="database.damaged"} 1`, `penname_faults_total{code="rules.unknown"} 1`,
+		`penname_faults_total{code="test.unavailable"} 1`, `penname_refusals_total{code="test.denied"} 1`)
+	r.s.done.ended("cases", errors.Join(translog.ErrQuorum, rules.ErrUnknown.Because(fork), keep.ErrRollback, keep.ErrRollback))
+	r.s.done.ended("cases", errors.New("no refusal"))
+	counts(`penname_job_failures_total{code="log.fork",job_name="cases"} 1`, `penname_job_failures_total{code="keys.rollback",job_name="cases"} 1`,
+		`penname_job_failures_total{code="log.quorum_not_met",job_name="cases"} 1`, `penname_job_failures_total{code="other",job_name="cases"} 1`)
+}
+
+// By one witness's word against the log the alarm fires, and the job that publishes it does not
+// fail.
+func TestWhatAWitnessSaysIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &done{}
+		d.doubted(translog.ErrFork) // before the first run
+		time.Sleep(time.Hour)
+		d.begun("cases")
+		for _, said := range []error{translog.ErrWitness.Because(errors.New("refused")), errors.New("timeout"), translog.ErrRollback.Because(errors.New("more")), translog.ErrForgot} {
+			d.doubted(said)
+		}
+		d.ended("cases", nil)
+		if o := d.all()["cases"]; time.Since(o.last) != 0 || !maps.Equal(o.failures, map[string]uint64{"log.fork": 1, "log.rollback": 1, "log.witness_forgot": 1}) {
+			t.Errorf("%+v", o)
+		}
+	})
 }
 
 // authority issues certificates of clients.

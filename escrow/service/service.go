@@ -242,6 +242,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
+		s.done.doubted(err)
 		s.Log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.Registrar = &disclose.Registrar{

@@ -42,6 +42,10 @@ var (
 		"send the body as application/json")
 )
 
+// Watched are the codes of faults of the edge itself that alarms are about: what nobody foresaw,
+// and what was too much.
+func Watched() []string { return []string{errInternal.Code, errBusy.Code} }
+
 // status is the one table from a refusal to HTTP.
 func status(e *refusal.Error) int {
 	switch e.Code {
@@ -150,7 +154,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	e := asRefusal(err)
 	p := problem(e)
 	p.Detail = s.detailOf(c.Request().Method, c.Path(), e)
-	s.NoteRefusal(c.Request().Context(), s.route(c.Request().Method, c.Path()), e.Code, p.Status >= http.StatusInternalServerError, noted(e)...)
+	s.NoteRefusal(c.Request().Context(), s.route(c.Request().Method, c.Path()), e.Code, p.Status >= http.StatusInternalServerError, err, noted(e)...)
 	var facts WithFacts
 	if errors.As(err, &facts) {
 		p.Rules, p.Decided, p.Quorum, p.Reference, p.Back, p.Unsaved = facts.Rules, facts.Decided, facts.Quorum, facts.Reference, facts.Back, facts.Unsaved

@@ -8,9 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/penname/penname/verifier/document"
 )
 
-// How many requests of people, and of platforms for them, are worked on at a time. Under more
+// How many requests of people, and of platforms for them, are worked on at a time, and as many of
+// courts, requesters, custodians and auditors: neither keep the others from their turn. Under more
 // than the service can do the others wait, which is where latency rises; whoever finds the queue
 // full, or does not get their turn in time, is told to come again. So memory stays bounded, and
 // what is begun comes to its end.
@@ -102,9 +105,15 @@ func (s *Server) WaitsForOthers(routes ...string) {
 }
 
 // inTurn calls h when there is a place. A body is read before: whoever sends slowly takes none.
-func (s *Server) inTurn(method, pattern string, h Handler) Handler {
-	if !OfPeople(method + " " + pattern) {
+// What courts and the others send is large, and is held to a rate and to the memory of bodies:
+// only where they ask without a body they take turns.
+func (s *Server) inTurn(method, pattern string, limit document.Bounds, h Handler) Handler {
+	queue := s.queue
+	switch route := method + " " + pattern; {
+	case isProbe(route) || !OfPeople(route) && limit != NoBody:
 		return h
+	case !OfPeople(route):
+		queue = s.others
 	}
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if s.unqueued[pattern] {
@@ -122,7 +131,7 @@ func (s *Server) inTurn(method, pattern string, h Handler) Handler {
 			}{rest, r.Body}
 		}
 		sender, _ := s.sender(r) // refused where there is a rate; here it is who is connected
-		answer := &place{ResponseWriter: w, enter: func(ctx context.Context) (func(), error) { return s.queue.enter(ctx, network(sender)) }}
+		answer := &place{ResponseWriter: w, enter: func(ctx context.Context) (func(), error) { return queue.enter(ctx, network(sender)) }}
 		if err := answer.take(r.Context()); err != nil {
 			return err
 		}

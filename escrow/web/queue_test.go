@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/verifier/document"
 )
 
@@ -86,6 +87,47 @@ func TestOverload(t *testing.T) {
 		sends.Close()
 		if synctest.Wait(); done.Load() != 5 {
 			t.Error("who sent slowly was not served")
+		}
+	})
+}
+
+// Courts and the others take turns among themselves: neither they nor people keep the others from
+// theirs. What they send is bounded by other means.
+func TestCourtsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEdge(t, &strings.Builder{})
+		s.queue, s.others = newQueue(1, 0, 9), newQueue(1, 0, 9)
+		goOn := make(chan struct{})
+		wait := func(http.ResponseWriter, *http.Request) error { <-goOn; return nil }
+		s.Handle("GET", "/work", NoBody, Rate{}, wait)
+		s.Handle("GET", registrar.PathWarrant, NoBody, Rate{}, wait)
+		s.Handle("GET", registrar.PathLog+"/*", NoBody, Rate{}, wait)
+		s.Handle("POST", registrar.PathWarrants, document.Bounds{Bytes: 8}, Filing, func(http.ResponseWriter, *http.Request) error { return nil })
+		get := func(path string) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			go s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			synctest.Wait()
+			return w
+		}
+		for _, first := range []string{"/v1/warrants/a", "/work"} {
+			get(first)
+		}
+		for _, path := range []string{"/v1/warrants/b", "/log/checkpoint", "/work"} {
+			if w := get(path); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
+				t.Errorf("%s finds no place: %d %s", path, w.Code, w.Body)
+			}
+		}
+		for _, r := range [][2]string{{"GET", "/healthz"}, {"GET", "/readyz"}, {"POST", registrar.PathWarrants}} {
+			if w := ask(s, r[0], r[1], ""); w.Code >= 300 {
+				t.Errorf("%s needs no place: %d %s", r, w.Code, w.Body)
+			}
+		}
+		close(goOn)
+		synctest.Wait()
+		for _, path := range []string{"/v1/warrants/b", "/log/checkpoint", "/work"} {
+			if w := get(path); w.Code != http.StatusOK {
+				t.Errorf("%s afterwards: %d %s", path, w.Code, w.Body)
+			}
 		}
 	})
 }

@@ -95,10 +95,12 @@ func (s *Server) record(next echo.HandlerFunc) echo.HandlerFunc {
 
 // NoteRefusal counts a refusal at a route, and has it written to the log: at once, or,
 // of people, with the next [Server.LogFaults] and only if the fault is ours. Code is a
-// constant, and nothing of the request is in cause.
-func (s *Server) NoteRefusal(ctx context.Context, route, code string, fault bool, attrs ...slog.Attr) {
+// constant, cause what it was refused for, if that is known: its codes are counted, too.
+// Nothing of the request is in attrs.
+func (s *Server) NoteRefusal(ctx context.Context, route, code string, fault bool, cause error, attrs ...slog.Attr) {
 	if s.Refused != nil {
-		s.Refused(route, code, fault)
+		inner := slices.DeleteFunc(refusal.Codes(cause), func(c string) bool { return c == code })
+		s.Refused(route, append([]string{code}, inner...), fault)
 	}
 	attrs = append([]slog.Attr{slog.String("code", code), slog.String("route", route)}, attrs...)
 	switch {

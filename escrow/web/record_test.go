@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +74,24 @@ func TestProbesAreWrittenWhenTheAnswerChanges(t *testing.T) {
 	}
 }
 
+// What stands behind a refusal, joined or as its cause, is counted with it: an alarm may rest on it.
+func TestWhatIsBehindARefusalIsCounted(t *testing.T) {
+	s := newEdge(t, &strings.Builder{})
+	denied, down, gone := refusal.New(refusal.Denied, "test.denied", ""), refusal.New(refusal.Unavailable, "test.down", ""), refusal.New(refusal.Unavailable, "test.gone", "")
+	var codes [][]string
+	var faults []bool
+	s.Refused = func(_ string, c []string, fault bool) { codes, faults = append(codes, c), append(faults, fault) }
+	for path, err := range map[string]error{"/a": WithFacts{Err: denied}, "/b": errors.Join(errors.New("first"), down.Because(gone), denied), "/c": errors.New("nobody foresaw it")} {
+		s.Handle("GET", path, NoBody, Rate{}, func(http.ResponseWriter, *http.Request) error { return err })
+	}
+	for _, path := range []string{"/a", "/b", "/c"} {
+		ask(s, "GET", path, "")
+	}
+	if want := [][]string{{"test.denied"}, {"test.down", "test.gone", "test.denied"}, {errInternal.Code}}; !reflect.DeepEqual(codes, want) || !slices.Equal(faults, []bool{false, true, true}) {
+		t.Errorf("%q, %v", codes, faults)
+	}
+}
+
 // TestRoutesAreThoseThatWereRegistered: whatever a request asks for, its route is one of
 // ours, and refusals come with their code.
 func TestRoutesAreThoseThatWereRegistered(t *testing.T) {
@@ -84,11 +103,11 @@ func TestRoutesAreThoseThatWereRegistered(t *testing.T) {
 		}
 		routes = append(routes, route)
 	}
-	s.Refused = func(route, code string, fault bool) {
-		if fault {
-			t.Error(code)
+	s.Refused = func(route string, codes []string, fault bool) {
+		if fault || len(codes) != 1 {
+			t.Error(codes)
 		}
-		refused = append(refused, route+" "+code)
+		refused = append(refused, route+" "+codes[0])
 	}
 	s.Mount("/any/*", NoBody, Rate{}, http.NotFoundHandler())
 	for _, r := range [][2]string{{"GET", "/healthz"}, {"HEAD", "/healthz"}, {"POST", "/any/thing"}, {"PURGE", "/any/thing"}, {"PURGE", "/healthz"}, {"GET", "/x%0ay"}} {

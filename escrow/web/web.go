@@ -55,10 +55,11 @@ type Config struct {
 	Languages *languages.All
 
 	// Answered and Refused, optional, count: how long a request took, by its route
-	// (Routes), and refusals by their code, which is a constant, with whether the fault
-	// is ours. Who counts what is of people (OfPeople) tells nobody when it happened.
+	// (Routes), and refusals by their code, which is a constant, and those of what they stand
+	// on, with whether the fault is ours. Who counts what is of people (OfPeople) tells nobody
+	// when it happened.
 	Answered func(route string, took time.Duration)
-	Refused  func(route, code string, fault bool)
+	Refused  func(route string, codes []string, fault bool)
 
 	// Traced, optional, begins to trace a request, which is not of people, by its route; ended
 	// is told the status of the answer.
@@ -81,8 +82,9 @@ type Server struct {
 	posted map[string]bool // routes to which other sites may post: see OtherSitesPost
 	popups map[string]bool // routes that a platform may open in a window of its own: see InPopups
 
-	large, small *budget // of bodies in memory
-	queue        *queue
+	large, small *budget         // of bodies in memory
+	queue        *queue          // of people, and of platforms for them
+	others       *queue          // of courts, requesters, custodians and auditors
 	unqueued     map[string]bool // patterns: see WaitsForOthers
 	parts        parts
 	faults       faults
@@ -102,7 +104,8 @@ func New(c Config) (*Server, error) {
 	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
 	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
 		rated: map[string]bool{}, posted: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), unqueued: map[string]bool{"/style.css": true, "/icon.svg": true}, line: slowest}
-	s.queue = newQueue(maxWorking, maxWaiting, max(maxOfOne, s.Platforms().AtOnce))
+	share := max(maxOfOne, s.Platforms().AtOnce)
+	s.queue, s.others = newQueue(maxWorking, maxWaiting, share), newQueue(maxWorking, maxWaiting, share)
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
 	if s.pages, err = newPages(c.Contact, cmp.Or(c.Languages, languages.Ours), cmp.Or(c.Zone, time.UTC)); err != nil {
@@ -130,7 +133,7 @@ func New(c Config) (*Server, error) {
 // (RFC 9110, 9.1). Each sender is held to a rate.
 func (s *Server) Handle(method, pattern string, limit document.Bounds, most Rate, h Handler) {
 	s.limits[method+" "+pattern], s.rated[method+" "+pattern] = limit, most != Rate{}
-	h = s.Limited(most, s.inTurn(method, pattern, h))
+	h = s.Limited(most, s.inTurn(method, pattern, limit, h))
 	serve := func(c echo.Context) error {
 		r := c.Request()
 		for _, name := range c.ParamNames() {
@@ -148,7 +151,7 @@ func (s *Server) Handle(method, pattern string, limit document.Bounds, most Rate
 // stands for all below it.
 func (s *Server) Mount(path string, limit document.Bounds, most Rate, h http.Handler) {
 	s.limits["* "+path], s.rated["* "+path] = limit, most != Rate{}
-	limited := s.Limited(most, s.inTurn("*", path, func(w http.ResponseWriter, r *http.Request) error { h.ServeHTTP(w, r); return nil }))
+	limited := s.Limited(most, s.inTurn("*", path, limit, func(w http.ResponseWriter, r *http.Request) error { h.ServeHTTP(w, r); return nil }))
 	s.router.Any(path, func(c echo.Context) error {
 		return s.bounded(limit, c.Request(), func() error { return limited(c.Response(), c.Request()) })
 	})

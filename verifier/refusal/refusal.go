@@ -7,7 +7,10 @@
 // [Error.Because].
 package refusal
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Kind is one of seven reasons to refuse. The zero Kind is not a refusal.
 type Kind int
@@ -75,4 +78,23 @@ func Of(err error) *Error {
 		return e
 	}
 	return nil
+}
+
+// Codes are those of every refusal in err, each once and the outermost first: of all errors that
+// were joined, and of their causes. What an alarm rests on may stand behind any of them.
+func Codes(err error) (codes []string) {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // every error of the tree has its turn
+		codes = []string{e.Code}
+	}
+	var inner []error
+	switch e := err.(type) { //nolint:errorlint // likewise
+	case interface{ Unwrap() error }:
+		inner = []error{e.Unwrap()}
+	case interface{ Unwrap() []error }:
+		inner = e.Unwrap()
+	}
+	for _, err := range inner {
+		codes = append(codes, slices.DeleteFunc(Codes(err), func(code string) bool { return slices.Contains(codes, code) })...)
+	}
+	return codes
 }

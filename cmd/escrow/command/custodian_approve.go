@@ -188,7 +188,7 @@ func outcome(r *custodian.Review, questions []string, votes []opening.Answer) st
 	s := "\nThis is signed and sent for case " + r.Case + ":\n" + about(r)
 	for _, v := range votes {
 		t := r.Targets[v.Target]
-		s += fmt.Sprintf("  target %d, %s on %s: %s", v.Target+1, t.PenName, t.Platform, v.Vote)
+		s += fmt.Sprintf("  pen name %d, %s on %s: %s", v.Target+1, t.PenName, t.Platform, v.Vote)
 		if v.Reason != "" {
 			s += ", " + v.Reason + " (" + reasonWords[v.Reason] + ")"
 		}
@@ -216,7 +216,7 @@ func about(r *custodian.Review) string {
 
 // declined is what is signed of a refusal of a whole case, for the last look at it.
 func declined(r *custodian.Review, reason string) string {
-	return document.Printable(fmt.Sprintf("\nThis is signed and sent for case %s:\n%s  all its targets, %d: decline, %s (%s)\n", r.Case, about(r), len(r.Targets), reason, reasonWords[reason]))
+	return document.Printable(fmt.Sprintf("\nThis is signed and sent for case %s:\n%s  all its pen names, %d: decline, %s (%s)\n", r.Case, about(r), len(r.Targets), reason, reasonWords[reason]))
 }
 
 // lastWords stand below whatever is signed in a case, with the words that go with it.

@@ -131,6 +131,13 @@ func waitingFor(ctx context.Context, r *registrar.Client, c *custodian.Custodian
 		return list{}, err
 	}
 	out := list{Cases: []waiting{}, Next: page.Next}
+	if from == "" { // the registrar has what runs out first in front, which an emergency need not be
+		urgent, err := emergenciesBehind(ctx, r, c, page.Next)
+		if err != nil {
+			return list{}, err
+		}
+		page.Cases = append(page.Cases, urgent...)
+	}
 	for _, listed := range page.Cases {
 		if waitsWords[listed.Waits] != "" && !every {
 			out.Others++
@@ -144,6 +151,26 @@ func waitingFor(ctx context.Context, r *registrar.Client, c *custodian.Custodian
 	}
 	slices.SortStableFunc(out.Cases, byUrgency)
 	return out, nil
+}
+
+// pagesBehind is how many pages are looked through for emergencies.
+const pagesBehind = 10
+
+// emergenciesBehind are those of the pages that begin there. They stand on their own pages as well.
+func emergenciesBehind(ctx context.Context, r *registrar.Client, c *custodian.Custodian, from string) (all []registrar.CaseStatus, err error) {
+	for n := 0; from != "" && n < pagesBehind; n++ {
+		page, err := r.Cases(ctx, c.Key(), from)
+		if err != nil {
+			return nil, err
+		}
+		for _, listed := range page.Cases {
+			if listed.Kind == policy.Emergency && waitsWords[listed.Waits] == "" {
+				all = append(all, listed)
+			}
+		}
+		from = page.Next
+	}
+	return all, nil
 }
 
 func custodianList(h *home) *cobra.Command {
@@ -167,7 +194,11 @@ func custodianList(h *home) *cobra.Command {
 			for _, w := range out.Cases {
 				text.WriteString(w.at(h.Now()))
 			}
-			if len(out.Cases) == 0 {
+			switch {
+			case len(out.Cases) > 0:
+			case out.Next != "":
+				text.WriteString("nothing on this page waits for you\n")
+			default:
 				text.WriteString("nothing waits for you\n")
 			}
 			if out.Others > 0 {

@@ -1,6 +1,10 @@
 package command
 
 import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -37,5 +41,40 @@ func TestAnEmergencyIsListedFirst(t *testing.T) {
   the persons are told first: approve from 2026-12-10
 `; text.String() != want {
 		t.Error(text.String())
+	}
+}
+
+// An emergency on a later page stands in front of the first one, unless it does not wait for who asks.
+func TestAnEmergencyBehindIsListedFirst(t *testing.T) {
+	day := time.Date(2026, 11, 29, 4, 0, 0, 0, time.UTC)
+	pages := map[string]registrar.Cases{
+		"":  {Next: "1", Cases: []registrar.CaseStatus{{Case: "soon", Kind: policy.Production, Expires: day}, {Case: "done", Kind: policy.Production, Expires: day, Waits: "answered"}}},
+		"1": {Next: "2", Cases: []registrar.CaseStatus{{Case: "later", Kind: policy.Production, Expires: day.AddDate(0, 0, 1)}, {Case: "told", Kind: policy.Emergency, Expires: day, Waits: "answered"}}},
+		"2": {Cases: []registrar.CaseStatus{{Case: "urgent", Kind: policy.Emergency, Expires: day.AddDate(0, 0, 2)}}},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(pages[r.URL.Query().Get(registrar.ParamFrom)]) //nolint:errcheck // the test sees what is missing
+	}))
+	defer s.Close()
+	c, err := (&home{dir: newHome(t, "alba"), program: &program{Env: Env{Passphrase: func(context.Context, string, bool) ([]byte, error) { return []byte(passphrase), nil }}}}).at().Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := func(from string) (ids string) {
+		t.Helper()
+		out, err := waitingFor(t.Context(), &registrar.Client{Server: s.URL, HTTP: s.Client(), Now: time.Now}, c, from, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range out.Cases {
+			ids += w.Case + " "
+		}
+		return ids + out.Next
+	}
+	if got := listed(""); got != "urgent soon 1" {
+		t.Errorf("%q", got)
+	}
+	if got := listed("1"); got != "later 2" {
+		t.Errorf("%q", got)
 	}
 }

@@ -116,7 +116,7 @@ func (s seat) exhibitsOf(id string) string {
 // forget removes the new folders whose names begin so: nothing that was published stays behind
 // in clear. What cannot be read or removed is another's.
 func forget(of string) (removed int) {
-	return removeOurs(regexp.MustCompile("^"+regexp.QuoteMeta(of)), func([]string, time.Duration) bool { return true })
+	return removeOurs(os.TempDir(), regexp.MustCompile("^"+regexp.QuoteMeta(of)), func([]string, time.Duration) bool { return true })
 }
 
 // save writes an exhibit under the name of its digest, for its owner alone.

@@ -136,7 +136,11 @@ func (s seat) tell(ctx context.Context, now func() time.Time, id, kind, text str
 	if err != nil {
 		return "", "", err
 	}
-	order := fmt.Sprintf("It is about the order %x.\n", policy.Hash(f.Submission.Warrant))
+	w, err := policy.ParseUnverified(f.Submission.Warrant)
+	if err != nil {
+		return "", "", err
+	}
+	order := document.Printable(fmt.Sprintf("It is about %s; sha256 of the order %x.\n", custodian.OrderOf(since[0], w), policy.Hash(f.Submission.Warrant)))
 	shown := fmt.Sprintf("This question is signed and sent in case %s, and cannot be taken back:\n", id)
 	if kind == opening.Recusal {
 		shown = fmt.Sprintf("You do not judge case %s. This is final: you never answer it, and cannot take it back.\n", id) + standIns(s) +

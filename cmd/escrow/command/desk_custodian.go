@@ -327,7 +327,7 @@ func answeredIn(c *custodian.Custodian, id string) (a desk.Answered, err error) 
 		a.Kind = desk.Refuse
 	}
 	if a.Signed, err = custodian.Says(signed); a.Signed == "" && err == nil {
-		a.Signed = strings.TrimSuffix("all its targets: "+last.Decision+", "+last.Reason, ", ")
+		a.Signed = strings.TrimSuffix("all its pen names: "+last.Decision+", "+last.Reason, ", ")
 	}
 	return a, err
 }

@@ -3,6 +3,13 @@ package command
 import (
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +59,94 @@ func TestADeskNamesNoCommands(t *testing.T) {
 	if shown := deskWords.Replace("once your share is handed over (escrow custodian deputise)."); strings.Contains(shown, "escrow custodian") {
 		t.Error(shown)
 	}
+}
+
+// notAtADesk are refusals that name commands and that no desk shows, or that say how it is started.
+var notAtADesk = map[string][]string{
+	"how a desk is started": {"desk.cases_place", "desk.no_evidence", "desk.no_key", "desk.no_order", "desk.not_here", "desk.no_requester_key", "server.insecure"},
+	"asked at a terminal":   {"custodian.no_answers", "draft.answers_missing", "warrant.ended_otherwise"},
+	"of a witness's start":  {"custodian.bad_certificate", "custodian.cannot_listen"},
+	"of platforms": {"evidence.bad_post", "evidence.exhibit_missing", "evidence.signer_failed", "file.not_a_public_key", "platform.bad_countersignature", "platform.malformed",
+		"platform.registry_damaged", "platform.succeeds", "platform.unknown"},
+	"of operators":             {"review.decided", "review.malformed", "review.none"},
+	"of the log and its pages": {"log.alarm_untold", "log.record_unread", "log.split_unknown", "proof.audit_incomplete", "record.build_runs", "record.foreign_folder", "record.unknown_language"},
+	"of persons":               {"receipt.no_pen_names"},
+}
+
+var namesACommand = regexp.MustCompile("`|\\bescrowd? [a-z]|--[a-z]|\\bcommands?\\b|\\bruns?\\b")
+
+// TestNoRefusalAtADeskNamesACommand: every refusal that names a command, of all that a desk calls and
+// of what a registrar answers, has other words on a desk, or a reason why no desk shows it.
+func TestNoRefusalAtADeskNamesACommand(t *testing.T) {
+	why := make(map[string]string)
+	for reason, codes := range notAtADesk {
+		for _, code := range codes {
+			why[code] = reason
+		}
+	}
+	found := 0
+	for _, dir := range []string{".", "../../shell", "../../../policy", "../../../verifier", "../../../escrow/custodian", "../../../escrow/desk", "../../../escrow/disclose", "../../../escrow/exhibit",
+		"../../../escrow/registrar", "../../../escrow/requester", "../../../escrow/seal", "../../../escrow/secretfile", "../../../escrow/web", "../../../escrow/witness"} {
+		err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok || len(call.Args) != 3 {
+					return true
+				}
+				f, ok := call.Fun.(*ast.SelectorExpr)
+				if !ok || f.Sel.Name != "New" {
+					return true
+				}
+				code, mend := text(call.Args[1]), text(call.Args[2])
+				if !strings.Contains(code, ".") || !namesACommand.MatchString(mend) {
+					return true
+				}
+				found++
+				switch words := deskMends[code]; {
+				case words == "" && why[code] == "":
+					t.Errorf("%s: a desk says %q", code, mend)
+				case words != "" && why[code] != "":
+					t.Errorf("%s: it has words for a desk, and is %s", code, why[code])
+				}
+				delete(why, code)
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d are found", found)
+	}
+	for code, reason := range why {
+		t.Errorf("%s, %s, names no command: take it out", code, reason)
+	}
+	for code, words := range deskMends {
+		if namesACommand.MatchString(words) {
+			t.Errorf("%s: %q", code, words)
+		}
+	}
+}
+
+// text is a constant of a source that is written as one or more strings.
+func text(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		s, _ := strconv.Unquote(e.Value)
+		return s
+	case *ast.BinaryExpr:
+		return text(e.X) + text(e.Y)
+	}
+	return ""
 }
 
 // TestAnOpenCaseIsReadWhileTheSeatWorks: also that it was answered.

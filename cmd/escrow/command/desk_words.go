@@ -9,25 +9,6 @@ import (
 	"github.com/penname/penname/policy"
 )
 
-// deskMends are refusals in the words of a desk, where those of the commands name commands.
-var deskMends = map[string]string{
-	"warrant.inquiry":               "what only the court and custodians may read is shown to who asks with the court's key, now, and once: load this page again, and set the clock of this machine if it stays so",
-	"custodian.no_exhibit_key":      "the folder is older than what was published with cases, and has no key for it: make your card at your seat, and give it to the operator for the next rules",
-	"custodian.no_rules":            "your folder has seen no rules yet: endorse those that the operator gives you; who takes a share chooses the rules in force with it",
-	"custodian.exhibits_not_read":   "the evidence of this case declares what was published, and this folder has not read it since the case was last checked: nothing was signed; check and read the case again",
-	"custodian.not_reviewed":        "this folder has not checked the case within 30 days, so nothing was signed: check and read it first",
-	"server.unreachable":            "the registrar did not answer, or not with what this program understands: see whether this machine reaches the network, and try again; if it stays so, ask the operator",
-	"custodian.plan_not_agreed":     "the participants of this plan will hold the key together: nothing was agreed to or kept; compare its hash with the other participants by telephone, and type it here",
-	"custodian.not_seated":          "the plan does not seat this folder with its own keys: nothing was kept or sent; give the operator a new card, which your seat makes, and have them plan again",
-	"custodian.plan_of_another_key": "the plan does not start from the key of the rules in force, as this folder read them in the public log, or seats others in place of its custodians: nothing was kept or sent; if newer rules were installed just now, press again in a minute, else do not take part",
-	"custodian.bad_handover":        "the file does not hold the share of the custodian for whom you step in, by the rules in force: no share was kept; have them hand it over anew, at their seat, under these rules",
-	"custodian.nothing_waits":       "no pen name of this case can be approved, each for the reason that is named: nothing was signed; check the case again later, or decline it",
-	"exhibit.not_for_this_key":      "what was published is not encrypted to this key, or is damaged: if you became a custodian after the case was filed, ask one of its day to let you read it, at the end of the case's page",
-	"bundle.malformed":              "this file is no bundle of rules of the published form: nothing was signed or kept; choose the file that the operator gave you, and ask them for it anew if it stays so",
-	"bundle.not_next":               "the bundle does not follow the one in force: it must name that one and the next number; nothing was signed; tell the operator, who makes it anew",
-	"custodian.no_transcript":       "the bundle names the ceremony of a key, and its transcript is neither in your folder nor chosen: nothing was signed; choose the transcript too, which the operator has",
-}
-
 // saysOf is what a warrant says, in words.
 func saysOf(b *policy.Bundle, w *policy.Warrant) (all []desk.Said) {
 	add := func(name, text string) {

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/penname/penname/escrow/desk"
 )
 
-// A desk removes what it put into the folder for what is temporary: what was published, of the
-// cases that are open on it, and the file of its link. What one leaves that was killed, the start
+// A desk removes what it put into the folder for what is temporary, which is what was published, of
+// the cases that are open on it, and the file of its link. What one leaves that was killed, the start
 // of another one removes, and the next review.
 
 // deskExhibits begins the name of the folders that a desk of this home saves exhibits of a case
@@ -47,20 +49,22 @@ const (
 // sweep removes what desks left that ended without removing it: what is old, and of the desks of
 // this home all, if alone says that no other one is open.
 func (h *home) sweep(alone bool) {
-	removeOurs(deskFolder, func(name []string, age time.Duration) bool {
+	removeOurs(os.TempDir(), deskFolder, func(name []string, age time.Duration) bool {
 		return alone && name[1] == h.mark() || age > oldExhibits
 	})
 }
 
 // sweepLinks removes the files of links that work no more.
 func sweepLinks() {
-	removeOurs(linkFolder, func(_ []string, age time.Duration) bool { return age > oldLink })
+	for _, dir := range []string{desk.LinksIn(), os.TempDir()} {
+		removeOurs(dir, linkFolder, func(_ []string, age time.Duration) bool { return age > oldLink })
+	}
 }
 
-// removeOurs removes the folders of such a name in the one for what is temporary, if they are this
-// user's and nobody else could put anything there; no link is followed.
-func removeOurs(called *regexp.Regexp, which func(name []string, age time.Duration) bool) (removed int) {
-	all, err := os.ReadDir(os.TempDir())
+// removeOurs removes the folders of such a name in one, if they are this user's and nobody else
+// could put anything there; no link is followed.
+func removeOurs(dir string, called *regexp.Regexp, which func(name []string, age time.Duration) bool) (removed int) {
+	all, err := os.ReadDir(dir)
 	if err != nil {
 		return 0
 	}
@@ -73,7 +77,7 @@ func removeOurs(called *regexp.Regexp, which func(name []string, age time.Durati
 		if err != nil || info.Mode() != fs.ModeDir|0o700 || !ours(info) || !which(name, time.Since(info.ModTime())) {
 			continue
 		}
-		if os.RemoveAll(filepath.Join(os.TempDir(), entry.Name())) == nil {
+		if os.RemoveAll(filepath.Join(dir, entry.Name())) == nil {
 			removed++
 		}
 	}

@@ -94,6 +94,7 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, web.Filing, s.fileWarrant)
 	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, web.Rate{}, s.warrantStatus)
 	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, web.Rate{}, s.warrantPackage)
+	edge.WaitsForOthers(registrar.PathPackage) // for its turn among deliveries
 	edge.Handle(http.MethodPost, registrar.PathDeletion, statement, web.Filing, s.stateDeletion)
 	edge.Handle(http.MethodGet, registrar.PathExhibits, web.NoBody, web.Rate{}, s.exhibits)
 	edge.Handle(http.MethodPut, registrar.PathExhibit, sealed, exhibits, s.putExhibit)

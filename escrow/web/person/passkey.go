@@ -273,7 +273,7 @@ func (s *side) addPasskey(w http.ResponseWriter, r *http.Request) error {
 	case e == nil || e.Kind == refusal.Unavailable:
 		return err
 	default:
-		s.edge.NoteRefusal(r.Context(), "POST "+passkeysPath, e.Code, false)
+		s.edge.NoteRefusal(r.Context(), "POST "+passkeysPath, e.Code, false, e)
 		page.Wrong = e.Mend
 		return s.showPasskeys(w, r, who, http.StatusUnauthorized, page)
 	}

@@ -343,9 +343,9 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 			return openid.FindResource(*s.platforms.Load(), client, resource)
 		},
 		ErrorPage: s.edge.ShowRefusal,
-		Refused: func(ctx context.Context, endpoint, code string) {
+		Refused: func(ctx context.Context, endpoint, code string, outage error) {
 			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1
-			s.edge.NoteRefusal(ctx, "* "+endpoint, code, fault)
+			s.edge.NoteRefusal(ctx, "* "+endpoint, code, fault, outage)
 		},
 	}, s.Store, s.authenticate)
 }

@@ -222,7 +222,7 @@ func TestFormWithoutAPenNameIsRefused(t *testing.T) {
 	b.as("pocket", "new", "")
 	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}, "sure": {"yes"}}, http.StatusOK)
 	faults := map[string]bool{}
-	s.live.side.edge.Refused = func(route, code string, fault bool) { faults[route+" "+code] = fault }
+	s.live.side.edge.Refused = func(route string, codes []string, fault bool) { faults[route+" "+strings.Join(codes, " ")] = fault }
 	b.shows("POST", s.origin+b.open("pocket"), url.Values{"decision": {"allow"}, "persona": {""}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
 	if fault, noted := faults["* /authorize "+issue.ErrPersonaUnknown.Code]; !noted || fault || len(faults) != 1 {
 		t.Errorf("noted as %v", faults)
