@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -402,25 +401,6 @@ func TestL26Emergency(t *testing.T) {
 	d := fifth(t).filing(t).decided(t, inEmergency, noSecrecy)
 	if !d.Allowed || d.NoticePeriod != 0 || d.Quorum != 2 {
 		t.Fatalf("%+v", d)
-	}
-}
-
-// The rows of table L that are not about a document or the decision on it.
-var notApplicable = map[string]string{
-	"L05": "no PDF and no XML signature is accepted anywhere: a warrant is one compact JWS (see L01, L04)",
-	"L06": "no PKCS#7 is parsed; the nearest is a JWS by a key of no authority, refused in L02 and L03",
-	"L10": "there is no function from a person to a pseudonym: Warrant has no field for a person, shown by TestL10NoReverseQuery",
-	"L12": "Decide knows nothing of earlier cases; escrow/disclose refuses a warrant that was filed before",
-	"L13": "as L12: escrow/disclose keys cases by the warrant",
-	"L16": "Decide accepts the withdrawal document (TestKinds); stopping the case is escrow/disclose",
-	"L20": "the order of steps is the state machine of escrow/disclose; an approval before the leaf is refused in TestC13",
-	"L28": "concurrency is escrow/disclose; that an approval names one case and one warrant is shown in TestC10",
-	"L29": "whether a record was erased is known to escrow/disclose only",
-}
-
-func TestNotApplicableRows(t *testing.T) {
-	for _, row := range slices.Sorted(maps.Keys(notApplicable)) {
-		t.Logf("%s not here: %s", row, notApplicable[row])
 	}
 }
 

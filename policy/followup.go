@@ -74,19 +74,26 @@ func (b *Bundle) Countersigners(w *Warrant) []string {
 	return who
 }
 
-// VerifyRuling checks that an authority of the bundle signed a ruling about that warrant, and
-// may: the one that issued it, or one over it. The public log holds what was recorded of it;
-// that is not asked here.
-func (b *Bundle) VerifyRuling(raw string, about *Warrant, seen ...Seen) (*Warrant, error) {
+// VerifyWarrant checks that the authority of the bundle that a warrant names signed it, and nothing
+// else of it: see [Bundle.VerifyAuthority].
+func (b *Bundle) VerifyWarrant(raw string, seen ...Seen) (*Warrant, error) {
 	signed, w, err := openWarrant(raw)
 	if err != nil {
 		return nil, err
 	}
-	a, err := b.VerifyAuthority(signed, w.Authority, w.IssuedAt, seen...)
+	_, err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, seen...)
+	return w, err
+}
+
+// VerifyRuling checks that an authority of the bundle signed a ruling about that warrant, and
+// may: the one that issued it, or one over it. The public log holds what was recorded of it;
+// that is not asked here.
+func (b *Bundle) VerifyRuling(raw string, about *Warrant, seen ...Seen) (*Warrant, error) {
+	w, err := b.VerifyWarrant(raw, seen...)
 	if err != nil {
 		return nil, err
 	}
-	if o := b.order(w, a, Facts{}, w.IssuedAt); w.Kind != Ruling || w.Ruling == nil || !o.mayActOn(about.Authority) {
+	if o := b.order(w, b.Authority(w.Authority), Facts{}, w.IssuedAt); w.Kind != Ruling || w.Ruling == nil || !o.mayActOn(about.Authority) {
 		return nil, ErrEarlierAuthority
 	}
 	return w, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/policy"
 )
 
 // filedOrder signs and files an order about a post in evidence, after edit changed its draft, and
@@ -55,12 +57,7 @@ func filedOrder(t *testing.T, w *world.World, st *world.Case, folder, name, key 
 func TestDeskFollowsUp(t *testing.T) {
 	w := startForTest(t)
 	t.Setenv("TMPDIR", t.TempDir())
-	folder, evidence := filepath.Join(t.TempDir(), "cases"), filepath.Join(t.TempDir(), "evidence")
-	for _, dir := range []string{folder, evidence} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
+	folder, evidence := t.TempDir(), t.TempDir()
 	st := evidenceOf(t, w, "Dexter Crallow", "I will come for you tonight.", "threat.jws")
 	for _, file := range []string{st.Evidence, filepath.Join(st.Exhibits(), onlyFile(t, st.Exhibits()))} {
 		content, err := os.ReadFile(file)
@@ -142,8 +139,11 @@ func TestDeskFollowsUp(t *testing.T) {
 	do(again, "redeliver", map[string]string{"key": key, "text": "The disk broke."}, "The disk broke.", "custodians decide again")
 
 	// The other order is taken back, and stays where it was signed.
-	do(taken, "withdraw", map[string]string{"text": "It was filed twice."}, "withdrawal", "withdrawn")
-	for _, name := range []string{"emergency-validation", "keep-extension", "keep-secrecy", "libel-ruling", "order-redelivery", "mistake-withdrawal"} {
+	d.press("/case/"+taken+"/withdraw", "/case/"+taken+"/withdraw", map[string]string{"text": "It was filed twice.", "order": hashIn(t, folder, "order.jws")}, "desk.other_case")
+	do(taken, "withdraw", map[string]string{"text": "It was filed twice."}, "About: the only pen name, ", "withdrawn")
+
+	annuls(t, w, folder, again)
+	for _, name := range []string{"emergency-validation", "keep-extension", "keep-secrecy", "libel-ruling", "order-redelivery", "mistake-withdrawal", "order-annulment"} {
 		if info, err := os.Stat(filepath.Join(folder, name+".jws")); err != nil || info.Mode() != 0o600 {
 			t.Error(name, info, err)
 		}
@@ -151,6 +151,33 @@ func TestDeskFollowsUp(t *testing.T) {
 	if said, code := w.Escrow(t.Context(), "log", "audit", "--bundle", w.Path("bundle.json"), "--server", w.Origin); code != 0 {
 		t.Error(said)
 	}
+}
+
+// hashIn is the hash of a signed file in a folder, as the registrar has it.
+func hashIn(t *testing.T, folder, name string) string {
+	t.Helper()
+	return fmt.Sprintf("%x", policy.Hash(strings.TrimSpace(same(t, filepath.Join(folder, name)))))
+}
+
+// annuls has a court annul the order of a court below at its own desk, from the folder with all
+// orders, of which it is offered those alone that the case can be of.
+func annuls(t *testing.T, w *world.World, folder, id string) {
+	t.Helper()
+	above := openDesk(t, w, "clerk", "--key", w.Path("appeal.jwk"), "--bundle", w.Path("bundle.json"), "--cases", folder, "--server", w.Origin)
+	above.enter()
+	above.press("/", "/unlock", nil, "My cases")
+	form := "/case/" + id + "/annul"
+	if _, body := above.get("/case/" + id); !strings.Contains(body, above.path(form)) {
+		t.Fatal(body)
+	}
+	if _, body := above.get(form); strings.Contains(body, hashIn(t, folder, "emergency-validation.jws")) || !strings.Contains(body, hashIn(t, folder, "order.jws")) {
+		t.Error("what this case cannot be of is offered: ", body)
+	}
+	shown := above.press(form+"?order="+hashIn(t, folder, "order.jws"), form, map[string]string{"text": "The post is no threat."}, "This annulment will be signed and filed. It is about the case "+id)
+	if !strings.Contains(shown, "of Thornley County Court") || !strings.Contains(shown, "About: the only pen name, ") {
+		t.Error(shown)
+	}
+	above.press(form+"/sign", form+"/sign", nil, "stopped by a higher court")
 }
 
 // objectedOrder is an order of which the person is told first, and to which they objected.

@@ -360,6 +360,10 @@ func TestDeskOfThePolice(t *testing.T) {
 	}
 	d.choose(order, order+"/signed", "signed", []byte("no warrant"), nil, "Nothing")
 	d.choose(order, order+"/signed", "signed", []byte(same(t, elsewhere)), nil, "desk.other_order")
+	if said := d.choose(order, order+"/signed", "signed", []byte(same(t, w.Path("preserved.jws"))), nil, "kept: "+filepath.Join(cases, "case118.jws")); strings.Contains(said, "is not what the draft says") {
+		t.Error("what was signed as it was drafted differs: ", said)
+	}
+	d.press(order, order+"/back", nil, "case118.jws.aside")
 	d.choose(order, order+"/signed", "signed", []byte(same(t, w.Path("preserved.jws"))), nil, "kept: "+filepath.Join(cases, "case118.jws"))
 	d.press(order, order+"/file", nil, "Make the order that follows before the hold ends")
 

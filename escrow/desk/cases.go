@@ -3,38 +3,48 @@ package desk
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Cases is what an officer does with a case that was filed: `escrow warrant list`, status,
 // withdraw, extend, secrecy, validate, answer, rule, redeliver and deleted, with the same checks.
 type Cases struct {
-	Signs  bool // the desk has a key that signs: without it nobody is shown a list
-	Opens  bool // it has the key that a package is opened with
-	List   func(ctx context.Context, from string) (OwnCases, error)
-	Read   func(ctx context.Context, id string) (*OwnCase, error)
-	Signed func() ([]Signed, error) // what was signed and is here, the newest first
+	Signs bool // the desk has a key that signs: without it nobody is shown a list
+	Opens bool // it has the key that a package is opened with
+	List  func(ctx context.Context, from string) (OwnCases, error)
+	Read  func(ctx context.Context, id string) (*OwnCase, error)
+	// Signed is what is here of signed warrants that a step of a case can be about, the newest first,
+	// and why files could not be read.
+	Signed func(step string, c *OwnCase) (all []Signed, unread []error)
 	Follow func(ctx context.Context, s FollowUp, confirm func(shown string) error) (said string, err error)
 
-	// What was signed for steps and is not filed, as the files say, and what files one as it is,
-	// by its case and its hash.
+	// What was signed for steps and is not filed, as the files say, what files one as it is, and what
+	// has it wait no more, by its case and its hash.
 	Unfiled func() []Unfiled
 	File    func(ctx context.Context, id, hash string) (said string, err error)
+	Drop    func(id, hash string) (said string, err error)
 }
+
+// ErrFiledElsewhere is of a step that was filed, and that the registrar says is about another case.
+var ErrFiledElsewhere = refusal.New(refusal.Conflict, "desk.filed_elsewhere",
+	"it is signed and filed, and it is NOT about the case on whose page it was made: the registrar says that it is about the one that the cause names; look there what it did, and do here what is still to be done")
 
 // Unfiled is a file that was signed for a step of a case, and that is not filed.
 type Unfiled struct {
 	Case, Kind, Digest string // of the [FollowUp]
 	Order, Hash, File  string // Hash is the SHA-256 of what was signed, hex; Order of what it is about
+	Filed              string // the case that it is; "": it is not filed; else not all of what was published is
 	Says               []Said
 }
 
@@ -46,19 +56,21 @@ func (d *Desk) unfiled(id string) (all []Unfiled) {
 	return slices.DeleteFunc(d.Officer.Cases.Unfiled(), func(u Unfiled) bool { return id != "" && u.Case != id })
 }
 
-// fileUnfiled files what was signed for a case before.
-func (d *Desk) fileUnfiled(ctx context.Context, r *http.Request) string {
-	id, hash := r.PathValue("case"), r.PathValue("hash")
-	if !caseID.MatchString(id) || !aDigest.MatchString(hash) {
-		return "/"
+// withUnfiled does something with what was signed for a case before.
+func (d *Desk) withUnfiled(do func(ctx context.Context, id, hash string) (said string, err error)) deed {
+	return func(ctx context.Context, r *http.Request) string {
+		id, hash := r.PathValue("case"), r.PathValue("hash")
+		if !caseID.MatchString(id) || !aDigest.MatchString(hash) {
+			return "/"
+		}
+		said, err := do(ctx, id, hash)
+		f := &draft{said: elsewhere(said)}
+		if err != nil {
+			f.problem = d.problemOf(err)
+		}
+		d.keep("/case/"+id, f)
+		return "/case/" + id
 	}
-	said, err := d.Officer.Cases.File(ctx, id, hash)
-	f := &draft{said: elsewhere(said)}
-	if err != nil {
-		f.problem = d.problemOf(err)
-	}
-	d.keep("/case/"+id, f)
-	return "/case/" + id
 }
 
 // OwnCases is a page of the cases of an authority that have a date to come, what is due first in
@@ -66,6 +78,8 @@ func (d *Desk) fileUnfiled(ctx context.Context, r *http.Request) string {
 type OwnCases struct {
 	Cases []OwnCase
 	Next  string // where the next page begins; "": there is none
+
+	Unread []error // why files of the folder of cases could not be read
 }
 
 // OwnCase is a case as its authority sees it.
@@ -87,13 +101,15 @@ type OwnCase struct {
 // Signed is a signed warrant in a folder of this machine.
 type Signed struct {
 	Hash, Kind, FileNumber, File string // Hash is the SHA-256 of the JWS, hex
-	Issued                       time.Time
+	Authority                    string // its name
+	Issued, Expires              time.Time
 	Targets                      []string // PENNAME@PLATFORM
 }
 
 // Objection is one, in words.
 type Objection struct {
 	Digest string
+	Target int    // the place of who objected in the order
 	Says   string // it, whatever becomes of it
 	Words  string // it, and what became of it
 	Ruled  bool
@@ -101,11 +117,11 @@ type Objection struct {
 
 // FollowUp is what an officer does about a case, with what was typed for it.
 type FollowUp struct {
-	Case, Kind string // one of those below
-	Order      string // hash of the signed warrant that it is about
-	Text       string // grounds, the answer, what was deleted
-	Targets    []string
-	Digest     string // of a question or an objection
+	Case, Kind string   // one of those below
+	Order      string   // hash of the signed warrant that it is about
+	Text       string   // grounds, the answer, what was deleted
+	Targets    []string // that it is about; none: all
+	Digest     string   // of a question or an objection
 	Upheld     bool
 	Days       int
 	Until      string // YYYY-MM-DD; "": now
@@ -120,6 +136,7 @@ const (
 	StepAnswer    = "answer"
 	StepRule      = "rule"
 	StepWithdraw  = "withdraw"
+	StepAnnul     = "annul"
 	StepExtend    = "extend"
 	StepSecrecy   = "secrecy"
 	StepRedeliver = "redeliver"
@@ -133,13 +150,14 @@ var stepWords = map[string][2]string{
 	StepAnswer:    {"Answer the question", "A custodian asks something before deciding."},
 	StepRule:      {"Rule on the objection", "Somebody whom the order is about, or their lawyer, has objected."},
 	StepWithdraw:  {"Withdraw it", "Take the order back, wholly or for some pen names, before they are released."},
+	StepAnnul:     {"Annul it", "The order of a court below falls, wholly or for some pen names. What was released already may not be used any more."},
 	StepExtend:    {"Let the hold last longer", "A preservation of your own lasts longer, while it still lasts."},
 	StepSecrecy:   {"Change its secrecy", "Secrecy ends on another day, or now. The persons concerned are told when it ends."},
 	StepRedeliver: {"Deliver it to another key", "The requester has lost the key that opens the package: the order is repeated, for another key."},
 }
 
 // followUps are the kinds of a [FollowUp] that a form is for.
-var followUps = []string{StepDeleted, StepValidate, StepAnswer, StepRule, StepWithdraw, StepExtend, StepSecrecy, StepRedeliver}
+var followUps = []string{StepDeleted, StepValidate, StepAnswer, StepRule, StepWithdraw, StepAnnul, StepExtend, StepSecrecy, StepRedeliver}
 
 // caseRoutes are the pages of cases at an officer's desk.
 func (d *Desk) caseRoutes() {
@@ -151,13 +169,40 @@ func (d *Desk) caseRoutes() {
 	form := func(r *http.Request) string { return "/case/" + r.PathValue("case") + "/" + r.PathValue("step") }
 	d.fill("/case/{case}/{step}", form, d.prepareFollowUp)
 	d.signed("/case/{case}/{step}/sign", form, d.signFollowUp)
-	d.act("/case/{case}/unfiled/{hash}/file", func(r *http.Request) string { return "/case/" + r.PathValue("case") }, d.fileUnfiled)
+	d.act("/case/{case}/{step}/leave", fixed("/cases"), func(_ context.Context, r *http.Request) string {
+		d.drop(form(r))
+		return "/cases"
+	})
+	whole, cases := func(r *http.Request) string { return "/case/" + r.PathValue("case") }, d.Officer.Cases
+	d.act("/case/{case}/unfiled/{hash}/file", whole, d.withUnfiled(cases.File))
+	d.act("/case/{case}/unfiled/{hash}/drop", whole, d.withUnfiled(func(_ context.Context, id, hash string) (string, error) { return cases.Drop(id, hash) }))
 }
 
 // isFollowUpForm reports whether that path is of a form for a step.
 func isFollowUpForm(path string) bool {
 	id, step, ok := strings.Cut(strings.TrimPrefix(path, "/case/"), "/")
 	return ok && caseID.MatchString(id) && slices.Contains(followUps, step)
+}
+
+// begunAt is what was typed into the forms of cases, or of orders, below that path, and is not done
+// yet: it is in the memory of the desk alone.
+func (d *Desk) begunAt(path string) (all []Next) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for form, f := range d.drafts {
+		below, ok := strings.CutPrefix(form, path)
+		if !ok || !typedIn(f.values) {
+			continue
+		}
+		switch id, step, _ := strings.Cut(below, "/"); {
+		case path == "/case/" && slices.Contains(followUps, step):
+			all = append(all, Next{Text: Say("Case %s, and nothing of it is signed yet: %s", id, elsewhere(stepWords[step][0])), To: form, Begun: true})
+		case strings.HasPrefix(step, "ask/"):
+			all = append(all, Next{Text: Say("You answered a question of an order, and the answer was not taken."), To: form, Begun: true})
+		}
+	}
+	slices.SortFunc(all, func(a, b Next) int { return strings.Compare(a.To, b.To) })
+	return all
 }
 
 // Past reports whether the next date of the case is past.
@@ -239,13 +284,16 @@ func (d *Desk) ownCases(w http.ResponseWriter, r *http.Request) {
 		Overdue, Waits int
 		First          bool
 		Unfiled        []Unfiled
-	}{Now: d.Now(), Unfiled: d.unfiled(""), Signs: d.Officer.Cases.Signs, First: r.URL.Query().Get("from") == ""}
+		Begun          []Next
+		Files          []*problem // that could not be read
+	}{Now: d.Now(), Unfiled: d.unfiled(""), Begun: d.begunAt("/case/"), Signs: d.Officer.Cases.Signs, First: r.URL.Query().Get("from") == ""}
 	if data.Signs {
 		all, err := d.Officer.Cases.List(r.Context(), r.URL.Query().Get("from"))
 		if data.OwnCases = all; err != nil {
 			p.Problem, data.Failed = d.problemOf(err), true
 		}
 	}
+	data.Files = d.problemsOf(data.Unread)
 	late := func(c OwnCase) int {
 		if c.Past(data.Now) {
 			return 0
@@ -263,6 +311,14 @@ func (d *Desk) ownCases(w http.ResponseWriter, r *http.Request) {
 	}
 	p.Data = data
 	d.render(w, r, "cases", p)
+}
+
+// problemsOf are those of [Desk.problemOf].
+func (d *Desk) problemsOf(all []error) (said []*problem) {
+	for _, err := range all {
+		said = append(said, d.problemOf(err))
+	}
+	return said
 }
 
 // findCase leads to the page of a case whose id was typed.
@@ -304,9 +360,7 @@ func (d *Desk) ownCase(w http.ResponseWriter, r *http.Request) {
 		if c.Order != nil {
 			p.Title = Say("Case %s", c.Order.FileNumber)
 		}
-		for _, why := range c.Unread {
-			data.Unread = append(data.Unread, d.problemOf(why))
-		}
+		data.Unread = d.problemsOf(c.Unread)
 		data.Targets = targetsOf(c)
 	}
 	p.Data = data
@@ -350,8 +404,10 @@ type followUpForm struct {
 	ID, Step, Words string
 	Case            *OwnCase
 	Order           *Signed
-	Orders          []Signed // to choose from, where it is not known
-	More            int      // of them that are not shown
+	Orders          []Signed   // to choose from, where it is not known
+	More            int        // of them that are not shown
+	Files           []*problem // that could not be read
+	Objector        string     // the only pen name of which an objection is open; "": there are more, or none
 	Values          url.Values
 	Problem         *problem
 	To              string
@@ -359,6 +415,31 @@ type followUpForm struct {
 
 // Is reports whether a value was chosen in a field.
 func (f followUpForm) Is(field, value string) bool { return slices.Contains(f.Values[field], value) }
+
+// Ends reports whether something ends by the step, for all pen names or for some.
+func (f followUpForm) Ends() bool { return slices.Contains(endings, f.Step) }
+
+// Ticked reports whether a pen name is chosen: it was, or who objected has it.
+func (f followUpForm) Ticked(penName string) bool {
+	return f.Is("target", penName) || len(f.Values) == 0 && penName == f.Objector
+}
+
+// endings are the steps by which an order ends for pen names; a ruling, if it upholds an objection.
+var endings = []string{StepWithdraw, StepAnnul, StepRule}
+
+// objector is the pen name of who objected, if of one alone an objection is open.
+func (c *OwnCase) objector(o *Signed) (penName string) {
+	for _, x := range c.Objections {
+		if x.Ruled || o == nil || x.Target >= len(o.Targets) {
+			continue
+		}
+		if penName != "" && penName != o.Targets[x.Target] {
+			return ""
+		}
+		penName = o.Targets[x.Target]
+	}
+	return penName
+}
 
 // followUpField is a field of the page of a step.
 type followUpField struct {
@@ -391,15 +472,16 @@ func (d *Desk) showFollowUp(w http.ResponseWriter, r *http.Request) {
 		data.Order = c.Order
 	}
 	if data.Order == nil && aboutOrder(step) {
-		all, err := d.Officer.Cases.Signed()
-		if err != nil && p.Problem == nil {
-			p.Problem = d.problemOf(err)
-		}
+		all, unread := d.Officer.Cases.Signed(step, c)
+		data.Files = d.problemsOf(unread)
 		chosen := cmp.Or(r.URL.Query().Get("order"), f.values.Get("order"))
 		if i := slices.IndexFunc(all, func(o Signed) bool { return o.Hash == chosen }); i >= 0 {
 			data.Order = &all[i]
 		}
 		data.Orders, data.More = all[:min(len(all), maxOrders)], max(0, len(all)-maxOrders)
+	}
+	if step == StepRule && c != nil {
+		data.Objector = c.objector(data.Order)
 	}
 	if data.Order != nil || !aboutOrder(step) {
 		p.Typing = path
@@ -457,13 +539,16 @@ func (d *Desk) take(ctx context.Context, r *http.Request, agreed string) string 
 	if d.faulty(form, f, faults) {
 		return form + "#problem"
 	}
+	elsewhere := false
 	done := d.confirmed(form, agreed, f, func(confirm func(string) error) (string, error) {
-		return d.Officer.Cases.Follow(ctx, s, confirm)
+		said, err := d.Officer.Cases.Follow(ctx, s, confirm)
+		elsewhere = errors.Is(err, ErrFiledElsewhere)
+		return said, err
 	})
 	now := d.draft(form)
 	switch {
-	case done:
-		d.keep(whole, &draft{said: now.said})
+	case done || elsewhere:
+		d.keep(whole, &draft{said: now.said, problem: now.problem})
 		d.keep(form, &draft{})
 		return whole
 	case now.shown != "":
@@ -480,7 +565,7 @@ func followUpOf(id, step string, typed url.Values, now time.Time) (s FollowUp, f
 			faults = append(faults, faultAt(field, text))
 		}
 	}
-	s = FollowUp{Case: id, Kind: step, Order: get("order"), Text: get("text"), Targets: typed["target"], Digest: get("digest"), Key: get("key"), Name: get("name")}
+	s = FollowUp{Case: id, Kind: step, Order: get("order"), Text: get("text"), Digest: get("digest"), Key: get("key"), Name: get("name")}
 	if aboutOrder(step) && s.Order == "" {
 		faults = append(faults, faultAt("order", Say("Choose the signed order that it is about.")))
 	}
@@ -492,7 +577,8 @@ func followUpOf(id, step string, typed url.Values, now time.Time) (s FollowUp, f
 		missing("outcome", Say("Say what becomes of the objection."))
 		s.Upheld = get("outcome") == "upheld"
 	case StepExtend:
-		if n, err := fmt.Sscanf(get("days"), "%d", &s.Days); n != 1 || err != nil || s.Days < 1 || s.Days > 366 {
+		var err error
+		if s.Days, err = strconv.Atoi(get("days")); err != nil || s.Days < 1 || s.Days > 366 {
 			faults = append(faults, faultAt("days", Say("Say by how many days it lasts longer, in digits.")))
 		}
 	case StepSecrecy:
@@ -510,6 +596,17 @@ func followUpOf(id, step string, typed url.Values, now time.Time) (s FollowUp, f
 		}
 	case StepRedeliver:
 		missing("key", Say("Paste the new key, which begins with pendk1."))
+	}
+	if slices.Contains(endings, step) && (step != StepRule || s.Upheld) {
+		switch get("which") {
+		case "all":
+		case "these":
+			if s.Targets = typed["target"]; len(s.Targets) == 0 {
+				faults = append(faults, faultAt("which", Say("Choose the pen names, or say that it is about all of them.")))
+			}
+		default:
+			faults = append(faults, faultAt("which", Say("Say whether it is about all pen names, or about some alone.")))
+		}
 	}
 	if step == StepDeleted {
 		missing("text", Say("Say what was deleted, and when."))

@@ -39,6 +39,9 @@ type bureau struct {
 	edit     func(*OwnCase) // what is read of a case
 	now      time.Time
 	order    *Signed
+	unread   []error
+	follow   error // of what is confirmed
+	unlock   error
 }
 
 func (b *bureau) officer() *Officer {
@@ -53,7 +56,7 @@ func (b *bureau) officer() *Officer {
 		b.open = o
 	}
 	return &Officer{
-		ID: "court", Name: "The Court", Unlock: func(context.Context, []byte) error { return nil }, Lock: func() { set(nil) },
+		ID: "court", Name: "The Court", Unlock: func(context.Context, []byte) error { return b.unlock }, Lock: func() { set(nil) },
 		Orders: func() ([]Order, error) { return nil, nil },
 		Cases: Cases{Signs: true, Opens: true,
 			List: func(_ context.Context, from string) (OwnCases, error) { return b.list(from) },
@@ -67,8 +70,8 @@ func (b *bureau) officer() *Officer {
 				}
 				return c, nil
 			},
-			Signed: func() ([]Signed, error) {
-				return []Signed{{Hash: aHash, Kind: "production", FileNumber: "TC 1", File: "order.jws", Targets: []string{"pen1a@x", "pen1b@x"}}}, nil
+			Signed: func(string, *OwnCase) ([]Signed, []error) {
+				return []Signed{{Hash: aHash, Kind: "production", Authority: "The Court", FileNumber: "TC 1", File: "order.jws", Targets: []string{"pen1a@x", "pen1b@x"}}}, b.unread
 			},
 			Follow: func(_ context.Context, f FollowUp, confirm func(string) error) (string, error) {
 				b.tried.Add(1)
@@ -81,7 +84,7 @@ func (b *bureau) officer() *Officer {
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				b.followed = append(b.followed, f)
-				return "it is filed", nil
+				return "it is filed", b.follow
 			},
 		},
 		Openings: Openings{
@@ -237,7 +240,7 @@ func TestOverdueComesFirst(t *testing.T) {
 	a := bureauAt(t, b, time.Hour)
 	_, body := a.do(http.MethodGet, "/cases", nil)
 	last := 0
-	for _, want := range []string{"Overdue: 2.", "Waiting for you: 2.", "Overdue since 3 hours: the custodians answer", "by 2026-11-30 09:00 UTC", "Overdue since 50 days", "In 40 minutes: ", "In 30 hours: ", "In 4 days: "} {
+	for _, want := range []string{"On this page:", "Overdue: 2.", "Waiting for you: 2.", "Overdue since 3 hours: the custodians answer", "by 2026-11-30 09:00 UTC", "Overdue since 50 days", "In 40 minutes: ", "In 30 hours: ", "In 4 days: "} {
 		i := strings.Index(body[last:], want)
 		if i < 0 {
 			t.Fatalf("no %q behind the one before: %s", want, body)
@@ -287,7 +290,7 @@ func TestFollowUpIsShownFirst(t *testing.T) {
 	}
 	for step, lacks := range map[string][]string{
 		StepAnswer: {"Choose the question that you answer.", "Write the answer."}, StepRule: {"Choose the objection", "what becomes of the objection", "Write why"}, StepExtend: {"by how many days", "Write why"},
-		StepSecrecy: {"Say when secrecy ends.", "Write why"}, StepRedeliver: {"Paste the new key", "Write why"}, StepDeleted: {"Say what was deleted"}, StepWithdraw: {"Write why"}, StepValidate: {"Write why"},
+		StepSecrecy: {"Say when secrecy ends.", "Write why"}, StepRedeliver: {"Paste the new key", "Write why"}, StepDeleted: {"Say what was deleted"}, StepWithdraw: {"all pen names, or about some alone", "Write why"}, StepAnnul: {"all pen names, or about some alone", "Write why"}, StepValidate: {"Write why"},
 	} {
 		res, _ := a.do(http.MethodPost, officers+"/"+step, url.Values{"press": {a.newPress()}, "order": {aHash}, "text": {" "}})
 		if !strings.HasSuffix(res.Header.Get("Location"), "#problem") {
@@ -307,7 +310,7 @@ func TestFollowUpIsShownFirst(t *testing.T) {
 		t.Error("something that lacks was tried")
 	}
 	form := officers + "/rule"
-	typed := url.Values{"order": {aHash}, "text": {"refuse this"}, "digest": {"o1"}, "outcome": {"upheld"}, "target": {"pen1a@x", "pen1b@x"}}
+	typed := url.Values{"order": {aHash}, "text": {"refuse this"}, "digest": {"o1"}, "outcome": {"upheld"}, "which": {"these"}, "target": {"pen1a@x", "pen1b@x"}}
 	send := func(path string, values url.Values) string {
 		t.Helper()
 		values.Set("press", a.newPress())
@@ -562,7 +565,7 @@ func TestUnfiledIsShown(t *testing.T) {
 	_, body := a.do(http.MethodGet, "/cases", nil)
 	has(t, body, "Signed, and not filed", "/kept/o-withdrawal.jws", "/kept/other.jws")
 	_, body = a.do(http.MethodGet, "/case/"+anID, nil)
-	has(t, body, "Signed, and not filed", "/kept/o-withdrawal.jws", "A mistake.")
+	has(t, body, "Signed, and not filed", "/kept/o-withdrawal.jws", "A mistake.", "/unfiled/"+waits+"/drop")
 	if strings.Contains(body, "other.jws") {
 		t.Error("that of another case: ", body)
 	}
@@ -572,4 +575,149 @@ func TestUnfiledIsShown(t *testing.T) {
 	}
 	_, body = a.do(http.MethodGet, "/case/"+anID, nil)
 	has(t, body, "It is filed.")
+
+	// One press has it wait no more. What is filed in part is not said to be unfiled, and is not thrown away.
+	o.Cases.Drop = func(id, hash string) (string, error) {
+		filed = append(filed, "not "+id, hash)
+		return "It waits no more.", nil
+	}
+	o.Cases.Unfiled = func() []Unfiled {
+		return []Unfiled{{Case: anID, Kind: StepRedeliver, Hash: waits, File: "/kept/o-redelivery.jws", Filed: strings.Repeat("c", 26)}}
+	}
+	a = enteredBy(t, Options{Officer: o, Idle: time.Hour})
+	a.unlock()
+	a.post("/case/"+anID+"/unfiled/"+waits+"/drop", url.Values{})
+	if len(filed) != 4 || filed[2] != "not "+anID || filed[3] != waits {
+		t.Error(filed)
+	}
+	_, body = a.do(http.MethodGet, "/case/"+anID, nil)
+	has(t, body, "It waits no more.", "it is filed as case <code>"+strings.Repeat("c", 26), "Send what is missing")
+	if strings.Contains(body, "/drop") || strings.Contains(body, "it is signed, and that the registrar has it is not known") {
+		t.Error("it is filed, and thrown away: ", body)
+	}
+}
+
+// TestEndsForWhom: for which pen names an order ends is said, and nothing is taken for all of them;
+// the pen name of who objected is chosen already, where only one did.
+func TestEndsForWhom(t *testing.T) {
+	names := []string{"pen1a@x", "pen1b@x"}
+	for _, c := range []struct {
+		step    string
+		typed   url.Values
+		targets int // -1: it is refused
+	}{
+		{StepWithdraw, url.Values{}, -1}, {StepWithdraw, url.Values{"target": names}, -1}, {StepWithdraw, url.Values{"which": {"these"}}, -1}, {StepAnnul, url.Values{"which": {"x"}}, -1},
+		{StepWithdraw, url.Values{"which": {"all"}, "target": names[:1]}, 0}, {StepAnnul, url.Values{"which": {"these"}, "target": names}, 2}, {StepRule, url.Values{"outcome": {"upheld"}}, -1},
+		{StepRule, url.Values{"outcome": {"upheld"}, "which": {"these"}, "target": names[:1]}, 1}, {StepRule, url.Values{"outcome": {"dismissed"}, "target": names}, 0}, {StepSecrecy, url.Values{"when": {"now"}, "target": names}, 0},
+	} {
+		for field, value := range map[string]string{"order": aHash, "text": "x", "digest": "o1"} {
+			c.typed.Set(field, value)
+		}
+		s, faults := followUpOf(anID, c.step, c.typed, time.Now())
+		if refused := len(faults) > 0; refused != (c.targets < 0) || !refused && len(s.Targets) != c.targets || refused && faults[0].Field != "which" {
+			t.Errorf("%s %v: %+v %+v", c.step, c.typed, s.Targets, faults)
+		}
+	}
+	b := &bureau{order: &Signed{Hash: aHash, Kind: "production", FileNumber: "TC 1", File: "order.jws", Targets: names}}
+	a := bureauAt(t, b, time.Hour)
+	for name, c := range map[string]struct {
+		objections []Objection
+		ticked     string
+	}{
+		"one": {[]Objection{{Digest: "o1", Target: 1}}, `value="pen1b@x" checked`}, "two": {[]Objection{{Digest: "o1", Target: 1}, {Digest: "o2"}}, ""},
+		"one that is open": {[]Objection{{Digest: "o1", Ruled: true, Target: 1}, {Digest: "o2"}}, `value="pen1a@x" checked`}, "of no pen name": {[]Objection{{Digest: "o1", Target: 9}}, ""},
+	} {
+		b.edit = func(o *OwnCase) { o.Objections = c.objections }
+		_, body := a.do(http.MethodGet, officers+"/rule", nil)
+		if n := strings.Count(body, "@x\" checked"); !strings.Contains(body, c.ticked) || (n == 1) != (c.ticked != "") || strings.Contains(body, `name="which" value="all" checked`) {
+			t.Errorf("%s: %s", name, body)
+		}
+	}
+}
+
+// TestDaysAreDigits: what is no whole number is not taken for the one that it begins with.
+func TestDaysAreDigits(t *testing.T) {
+	for typed, days := range map[string]int{"30": 30, " 7 ": 7, "3 weeks": 0, "1.5": 0, "0": 0, "367": 0, "": 0, "-1": 0} {
+		s, faults := followUpOf(anID, StepExtend, url.Values{"order": {aHash}, "text": {"x"}, "days": {typed}}, time.Now())
+		if (len(faults) == 0) != (days > 0) || days > 0 && s.Days != days {
+			t.Errorf("%q: %d %+v", typed, s.Days, faults)
+		}
+	}
+}
+
+// TestFiledElsewhereIsSaid: a step that turns out to be about another case is no more in its form,
+// and the page of the case says so.
+func TestFiledElsewhereIsSaid(t *testing.T) {
+	b := &bureau{follow: ErrFiledElsewhere}
+	a := bureauAt(t, b, time.Hour)
+	form := officers + "/secrecy"
+	a.post(form, url.Values{"order": {aHash}, "when": {"now"}, "text": {"It is over."}})
+	to, _ := a.post(form+"/sign", url.Values{"agreed": {a.agrees(form, "This is signed: It is over.")}})
+	if len(b.followed) != 1 || to != officers {
+		t.Error(b.followed, to)
+	}
+	_, body := a.do(http.MethodGet, officers, nil)
+	has(t, body, "desk.filed_elsewhere", "it is NOT about the case")
+	if _, body := a.do(http.MethodGet, form, nil); strings.Contains(body, "It is over.") {
+		t.Error("it can be signed again: ", body)
+	}
+}
+
+// TestBegunStepsAreListed: what was typed about a case, or in an order, and is not done, is found
+// where cases and orders are listed, and can be thrown away there.
+func TestBegunStepsAreListed(t *testing.T) {
+	a := bureauAt(t, &bureau{}, time.Hour)
+	a.post(officers+"/withdraw", url.Values{"order": {aHash}, "text": {"half a word"}})
+	_, body := a.do(http.MethodGet, "/cases", nil)
+	has(t, body, "You typed this here", "Case "+anID, "Withdraw it", `href="`+a.prefix+officers+`/withdraw"`, `aria-label="Throw it away: what you typed about case `+anID+`"`)
+	if to, _ := a.post(officers+"/withdraw/leave", url.Values{}); to != "/cases" {
+		t.Error(to)
+	}
+	if _, body := a.do(http.MethodGet, "/cases", nil); strings.Contains(body, "You typed this here") || a.begun() {
+		t.Error("it is still there: ", body)
+	}
+	of := atClerk(t, newClerkOf())
+	ask := "/order/" + anOrderID + "/ask/grounds"
+	of.post(ask, url.Values{"grounds": {""}, "key": {"my key"}})
+	_, body = of.do(http.MethodGet, "/", nil)
+	has(t, body, "the answer was not taken", `href="`+of.prefix+ask+`"`, "Throw it away: what you answered in an order")
+	of.post(ask+"/leave", url.Values{})
+	if _, body := of.do(http.MethodGet, "/", nil); strings.Contains(body, "the answer was not taken") || of.begun() {
+		t.Error("it is still there: ", body)
+	}
+}
+
+// TestOnThisPage: of one page of several it is not said that nothing waits; and files that could not
+// be read are named.
+func TestOnThisPage(t *testing.T) {
+	b := &bureau{unread: []error{ErrUnread}}
+	page := OwnCases{Cases: []OwnCase{{CaseStatus: registrar.CaseStatus{Case: anID, Kind: "production", State: "recorded", Quorum: 2}}}, Unread: b.unread}
+	b.list = func(string) (OwnCases, error) { return page, nil }
+	a := bureauAt(t, b, time.Hour)
+	for _, c := range []struct{ path, next, says, never string }{
+		{"/cases", "", "Nothing waits for you.", "on this page"}, {"/cases", "2", "None of the cases on this page waits for you.", "Nothing waits"}, {"/cases?from=2", "", "None of the cases on this page waits for you.", "Nothing waits"},
+	} {
+		page.Next = c.next
+		_, body := a.do(http.MethodGet, c.path, nil)
+		if has(t, body, c.says, "These files could not be read", "desk.not_read"); strings.Contains(body, c.never) {
+			t.Error(body)
+		}
+	}
+	_, body := a.do(http.MethodGet, officers+"/withdraw", nil)
+	has(t, body, "These files could not be read")
+}
+
+// TestWrongPassphraseLocks: a desk that was unlocked, of which another tab sends a wrong passphrase, is
+// locked, and asks for the right one.
+func TestWrongPassphraseLocks(t *testing.T) {
+	b := &bureau{}
+	a := bureauAt(t, b, time.Hour)
+	b.unlock = custodian.ErrOtherBundle
+	a.post("/unlock", url.Values{"passphrase": {"wrong"}})
+	_, body := a.do(http.MethodGet, "/cases", nil)
+	has(t, body, "Unlock", custodian.ErrOtherBundle.Code)
+	b.unlock = nil
+	a.post("/unlock", url.Values{"passphrase": {"right"}})
+	_, body = a.do(http.MethodGet, "/cases", nil)
+	has(t, body, "No case has a date to come.")
 }

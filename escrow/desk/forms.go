@@ -470,6 +470,7 @@ func (d *Desk) unlock(ctx context.Context, r *http.Request) string {
 	held := d.held
 	d.mu.Unlock()
 	if err := d.owner.unlock(ctx, pass); err != nil {
+		d.relock() // it may have been unlocked, in another tab
 		p := d.problemOf(err)
 		if d.owner.secret != "" {
 			p.Fields = []fault{faultAt("passphrase", p.Text)}

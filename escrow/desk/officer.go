@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"regexp"
 	"time"
+
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Officer is what a clerk of a court, a prosecutor and the police do at the desk: the functions of
@@ -28,13 +30,18 @@ type Officer struct {
 	Exhibit func(id, sha256 string) (x Exhibit, content []byte, err error)
 	// Answer takes the answers to a step, keeps those that are right, and says what is wrong with
 	// others, by the names of the questions. next is the step that is asked then; "": none is left.
-	Answer func(id, step string, answers map[string]string, files map[string][]byte) (next string, wrong map[string]string, err error)
-	Anew   func(id string) error                      // has the answers be about the evidence that is there now
-	Check  func(ctx context.Context, id string) error // the order has the verdict then
-	Sign   func(ctx context.Context, id string, confirm func(shown string) error) (said string, err error)
-	Take   func(ctx context.Context, id string, signed []byte) (said string, err error) // what somebody else signed
-	File   func(ctx context.Context, id string) (said string, err error)
+	Answer  func(id, step string, answers map[string]string, files map[string][]byte) (next string, wrong map[string]string, err error)
+	Anew    func(id string) error                      // has the answers be about the evidence that is there now
+	Check   func(ctx context.Context, id string) error // the order has the verdict then
+	Sign    func(ctx context.Context, id string, confirm func(shown string) error) (said string, err error)
+	Take    func(ctx context.Context, id string, signed []byte) (said string, err error) // what somebody else signed
+	PutBack func(id string) (said string, err error)                                     // puts aside what was taken, while it is not filed
+	File    func(ctx context.Context, id string) (said string, err error)
 }
+
+// ErrNoOrder is of an order that is not on this desk.
+var ErrNoOrder = refusal.New(refusal.NotFound, "desk.no_order",
+	"there is no such order here: nothing was done; its folder was moved, or the desk was started without it (--evidence)")
 
 // Order is an order in the making, from a folder of evidence.
 type Order struct {
@@ -44,6 +51,8 @@ type Order struct {
 	Draft, File  string // names of the draft and of the signed warrant
 
 	Begun, Drafted, Signed bool
+
+	Astray bool // its evidence is in no folder of this desk; Folder is where it was, if that is known
 
 	Case, Said string // once it is filed: the case, and where it stood then
 
@@ -102,6 +111,7 @@ type Choice struct {
 
 // Verdict is what a check found.
 type Verdict struct {
+	At                          time.Time
 	Faults                      []Fault
 	Custodians, NoticeDays      int
 	SignedBy, Notes, NotChecked []string
@@ -171,7 +181,12 @@ func (d *Desk) orderRoutes() {
 	d.act("/order/{order}/sign", ofOrder, d.prepareOrder)
 	d.signed("/order/{order}/sign/sign", under("/sign"), d.signOrder)
 	d.fill("/order/{order}/signed", under("/signed"), d.takeSigned)
+	d.act("/order/{order}/back", ofOrder, d.putBackSigned)
 	d.act("/order/{order}/file", ofOrder, d.fileOrder)
+	d.act("/order/{order}/ask/{step}/leave", fixed("/"), func(_ context.Context, r *http.Request) string {
+		d.drop(ofStep(r))
+		return "/"
+	})
 }
 
 // StepOf is the step in which a question is asked; "": in none.

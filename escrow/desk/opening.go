@@ -236,7 +236,8 @@ func (d *Desk) showFolder(w http.ResponseWriter, r *http.Request) {
 	d.render(w, r, "folder", page{Title: Say("An opening"), Problem: f.problem, Said: f.said, At: "openings", Data: struct {
 		Folder
 		Checked, Signs bool
-	}{folder, err == nil, d.Officer.Cases.Signs}})
+		Minutes        Text
+	}{folder, err == nil, d.Officer.Cases.Signs, lasts(d.Idle)}})
 }
 
 // checkFolder checks the folder as `escrow opening check` does.

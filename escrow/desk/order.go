@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -23,7 +24,8 @@ func (d *Desk) showOrders(w http.ResponseWriter, r *http.Request) {
 		Orders  []Order
 		Folders []string
 		Failed  bool
-	}{orders, d.Officer.Folders, err != nil}
+		Begun   []Next
+	}{orders, d.Officer.Folders, err != nil, d.begunAt("/order/")}
 	d.keep("/", &draft{})
 	d.render(w, r, "orders", p)
 }
@@ -36,7 +38,7 @@ func (d *Desk) showOrder(w http.ResponseWriter, r *http.Request) {
 	base := "/order/" + r.PathValue("order")
 	o, err := d.Officer.Order(r.PathValue("order"))
 	if o == nil {
-		d.missing(w, r)
+		d.unshown(w, r, err)
 		return
 	}
 	p := page{Title: titleOf(o), At: "orders"}
@@ -63,6 +65,16 @@ func (d *Desk) showOrder(w http.ResponseWriter, r *http.Request) {
 		Files  map[string]upload
 	}{o, d.Officer.Signs, err != nil, kept}
 	d.render(w, r, "order", p)
+}
+
+// unshown says why an order, or something of it, cannot be shown; there is no such thing if err says
+// so, or is nil.
+func (d *Desk) unshown(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil || errors.Is(err, ErrNoOrder) {
+		d.missing(w, r)
+		return
+	}
+	d.render(w, r, "unshown", page{Title: Say("This cannot be shown now"), Problem: d.problemOf(err), At: "orders"})
 }
 
 func titleOf(o *Order) Text {
@@ -111,6 +123,11 @@ func (d *Desk) anewOrder(_ context.Context, r *http.Request) string {
 // fileOrder files a signed order.
 func (d *Desk) fileOrder(ctx context.Context, r *http.Request) string {
 	return d.doOrder(r, "", func(id string) (string, error) { return d.Officer.File(ctx, id) })
+}
+
+// putBackSigned puts aside what somebody else signed and is not meant.
+func (d *Desk) putBackSigned(_ context.Context, r *http.Request) string {
+	return d.doOrder(r, "", d.Officer.PutBack)
 }
 
 // takeSigned keeps what somebody else signed.
@@ -206,7 +223,7 @@ func (d *Desk) showStep(w http.ResponseWriter, r *http.Request) {
 	base := "/order/" + id
 	o, err := d.Officer.Order(id)
 	if o == nil {
-		d.missing(w, r)
+		d.unshown(w, r, err)
 		return
 	}
 	form := base + "/ask/" + name
@@ -311,8 +328,14 @@ func chosenNow(r *http.Request, field string) bool {
 // wrongAnswers keeps what was typed into a step, with what is wrong in it.
 func (d *Desk) wrongAnswers(id, step string, f *draft, wrong map[string]string) string {
 	form := "/order/" + id + "/ask/" + step
+	o, err := d.Officer.Order(id)
+	if o == nil {
+		f.problem = d.problemOf(err)
+		d.keep(form, f)
+		return form + "#problem"
+	}
 	var faults []fault
-	for _, q := range d.questionsOf(id, step) {
+	for _, q := range o.questionsOf(step) {
 		if wrong[q.Name] != "" {
 			faults = append(faults, faultAt(q.Name, elsewhere(sentence(labelOf(q.Text)+": "+wrong[q.Name]))))
 		}
@@ -330,11 +353,7 @@ func labelOf(text string) string {
 }
 
 // questionsOf are the questions of a step, in their order.
-func (d *Desk) questionsOf(id, step string) []Question {
-	o, _ := d.Officer.Order(id)
-	if o == nil {
-		return nil
-	}
+func (o *Order) questionsOf(step string) []Question {
 	for _, s := range o.Steps {
 		if s.Name == step {
 			return s.Questions
@@ -401,7 +420,7 @@ func (d *Desk) published(r *http.Request) (x Exhibit, content []byte, ok bool, e
 func (d *Desk) showPublished(w http.ResponseWriter, r *http.Request) {
 	x, content, ok, err := d.published(r)
 	if !ok {
-		d.missing(w, r)
+		d.unshown(w, r, err)
 		return
 	}
 	p := page{Title: Say("What was published"), At: "orders"}

@@ -1,12 +1,14 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/custodian"
 )
@@ -18,6 +20,7 @@ type clerkOf struct {
 	signed   atomic.Int32
 	filed    atomic.Int32
 	order    Order
+	unread   error // why nothing can be shown
 }
 
 const anOrderID = "0123456789abcdef"
@@ -45,7 +48,10 @@ func (c *clerkOf) officer() *Officer {
 	}
 	only := func(id string) (*Order, error) {
 		if id != anOrderID {
-			return nil, ErrUnread
+			return nil, ErrNoOrder
+		}
+		if c.unread != nil {
+			return nil, c.unread
 		}
 		o := c.order
 		return &o, nil
@@ -59,7 +65,9 @@ func (c *clerkOf) officer() *Officer {
 		Posts: func(string, int, int) (Posts, error) {
 			return Posts{All: 1, Posts: []Post{{Number: 1, URL: "https://<u>x</u>", Exhibits: []Exhibit{{Type: "text/plain", Text: strings.Repeat("<img src=x>", 1000)}}}}}, nil
 		},
-		Exhibit: func(string, string) (Exhibit, []byte, error) { return Exhibit{}, nil, ErrUnread },
+		Exhibit: func(string, string) (Exhibit, []byte, error) {
+			return Exhibit{}, nil, cmp.Or(c.unread, error(ErrNoOrder))
+		},
 		Answer: func(_, step string, answers map[string]string, _ map[string][]byte) (string, map[string]string, error) {
 			if answers[step] == "" {
 				return "", map[string]string{step: "it needs an answer"}, nil
@@ -204,4 +212,77 @@ func TestNoDraftKeepsASecretKey(t *testing.T) {
 	if f := a.draft(form); read != "a secret" || len(f.files) != 1 || string(f.files["key.file"].Content) != "a file" {
 		t.Errorf("read: %q, kept: %v", read, f.files)
 	}
+}
+
+// TestRefusalOfAnOrderIsShown: why an order cannot be shown is said, and is not called a page that is
+// not there; of one that is not there nothing is said of cases.
+func TestRefusalOfAnOrderIsShown(t *testing.T) {
+	c := newClerkOf()
+	a := atClerk(t, c)
+	c.unread = custodian.ErrOtherBundle
+	base := "/order/" + anOrderID
+	for _, path := range []string{base, base + "/ask/kind", base + "/evidence/" + strings.Repeat("0", 64)} {
+		res, body := a.do(http.MethodGet, path, nil)
+		if has(t, body, custodian.ErrOtherBundle.Code, "This cannot be shown now"); res.StatusCode != http.StatusOK {
+			t.Error(path, res.Status)
+		}
+	}
+	a.post(base+"/ask/grounds", url.Values{"grounds": {""}, "key": {"my key"}})
+	if p := a.draft(base + "/ask/grounds").problem; p == nil || p.Code != custodian.ErrOtherBundle.Code {
+		t.Error("a wrong answer is called no fault: ", p)
+	}
+	c.unread = nil
+	res, body := a.do(http.MethodGet, "/order/"+strings.Repeat("0", 16), nil)
+	if has(t, body, "this desk was started without"); res.StatusCode != http.StatusNotFound || strings.Contains(body, "check the case again") {
+		t.Error(res.Status, body)
+	}
+}
+
+// TestTakenIsPutAside: a desk that signs nothing offers to put aside what was signed for it, until it
+// is filed, and says when a verdict was found.
+func TestTakenIsPutAside(t *testing.T) {
+	c := newClerkOf()
+	c.order.Signed, c.order.Steps = true, nil
+	c.order.Verdict.At = time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	base := "/order/" + anOrderID
+	for _, x := range []struct {
+		signs bool
+		filed string
+		asked bool
+	}{{false, "", true}, {true, "", false}, {false, anID, false}} {
+		c.order.Case = x.filed
+		o := c.officer()
+		o.Signs = x.signs
+		put := 0
+		o.PutBack = func(string) (string, error) { put++; return "it is aside", nil }
+		a := enteredBy(t, Options{Officer: o})
+		a.unlock()
+		_, body := a.do(http.MethodGet, base, nil)
+		if strings.Contains(body, base+"/back") != x.asked || strings.Contains(body, "Checked on 2026-11-30 09:00 UTC") == (x.filed != "") {
+			t.Errorf("%+v: %s", x, body)
+		}
+		if !x.asked {
+			continue
+		}
+		a.post(base+"/back", url.Values{})
+		_, body = a.do(http.MethodGet, base, nil)
+		if has(t, body, "it is aside"); put != 1 {
+			t.Error(put)
+		}
+	}
+}
+
+// TestAstrayOrderIsShown: it leads to no page, and says where its evidence was.
+func TestAstrayOrderIsShown(t *testing.T) {
+	c := newClerkOf()
+	c.order.Astray, c.order.Draft = true, "/kept/case.json"
+	a := atClerk(t, c)
+	_, body := a.do(http.MethodGet, "/", nil)
+	has(t, body, "Its evidence is gone from", "/kept/case.json")
+	if strings.Contains(body, "/order/"+anOrderID) {
+		t.Error(body)
+	}
+	c.order.Folder = ""
+	_, body = a.do(http.MethodGet, "/", nil)
+	has(t, body, "Its evidence is in no folder of this desk")
 }

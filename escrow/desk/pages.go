@@ -94,7 +94,11 @@ type leaving struct{ Base, To, Press string }
 
 // What is what is thrown away.
 func (l leaving) What() Text {
+	if strings.HasPrefix(l.To, "/order/") {
+		return Say("what you answered in an order")
+	}
 	if id, ok := strings.CutPrefix(l.To, "/case/"); ok {
+		id, _, _ = strings.Cut(id, "/")
 		return Say("what you typed about case %s", id)
 	}
 	return Say(map[string]string{"/rules": "the bundle that you chose", "/seat": "what you typed at your seat", "/ceremony": "the plan that you chose, with its hash", "/seat/receive": "the files that you chose"}[l.To])

@@ -111,5 +111,5 @@ func (d *Desk) refuse(form string, err error) {
 func (d *Desk) missing(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(http.StatusNotFound)
-	d.render(w, r, "missing", page{Title: Say("There is no such page")})
+	d.render(w, r, "missing", page{Title: Say("There is no such page"), Data: d.Officer != nil})
 }

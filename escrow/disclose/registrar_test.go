@@ -15,23 +15,26 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-var errBroken = refusal.New(refusal.Unavailable, "test.broken", "broken")
+var (
+	errBroken = refusal.New(refusal.Unavailable, "test.broken", "broken")
+	errLater  = refusal.New(refusal.Unavailable, "test.broken_too", "broken")
+)
 
-// broken is a store in which one case cannot be changed.
+// broken is a store in which some cases cannot be changed.
 type broken struct {
 	*disclosetest.Memory
-	id string
+	failing map[string]error
 }
 
 func (b broken) Apply(ctx context.Context, id string, decide func(disclose.Case) (disclose.Change, error)) (disclose.Case, error) {
-	if id == b.id {
-		return disclose.Case{}, errBroken
+	if err := b.failing[id]; err != nil {
+		return disclose.Case{}, err
 	}
 	return b.Memory.Apply(ctx, id, decide)
 }
 
-// TestExpireAndNotifyServeEverybody: more cases than a page holds, the first of
-// which fails: it comes again, and keeps nobody else from their turn.
+// TestExpireAndNotifyServeEverybody: more cases than a page holds, the first and the last of
+// which fail: they come again, and keep nobody else from their turn, and why each failed is said.
 func TestExpireAndNotifyServeEverybody(t *testing.T) {
 	const n = 2100
 	for name, c := range map[string]struct {
@@ -44,8 +47,8 @@ func TestExpireAndNotifyServeEverybody(t *testing.T) {
 			func(r *disclose.Registrar) (int, error) { return r.Notify(t.Context()) }, disclose.Noticed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store := broken{Memory: new(disclosetest.Memory)}
-			now := disclosetest.Day
+			store := broken{Memory: new(disclosetest.Memory), failing: map[string]error{}}
+			now, first := disclosetest.Day, ""
 			for i := range n {
 				filed, leaf := disclosetest.NewCase(policy.Production)
 				filed.Warrant = &policy.Warrant{Targets: []policy.Target{{Pseudonym: "p", Platform: "q"}}}
@@ -57,8 +60,11 @@ func TestExpireAndNotifyServeEverybody(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if i == 0 {
-					store.id = filed.ID
+				switch i {
+				case 0:
+					first, store.failing[filed.ID] = filed.ID, errBroken
+				case n - 1:
+					store.failing[filed.ID] = errLater
 				}
 			}
 			r := &disclose.Registrar{Cases: store, Now: func() time.Time { return now }}
@@ -66,16 +72,14 @@ func TestExpireAndNotifyServeEverybody(t *testing.T) {
 				t.Fatalf("before the time: %d, %v", served, err)
 			}
 			now = now.AddDate(0, 4, 0)
-			if served, err := c.serve(r); served != n-1 || !errors.Is(err, errBroken) {
+			if served, err := c.serve(r); served != n-2 || !errors.Is(err, errBroken) || !errors.Is(err, errLater) {
 				t.Fatalf("%d served, %v", served, err)
 			}
-			failed := store.id
-			store.id = ""
-			r.Cases = store
-			if served, err := c.serve(r); served != 1 || err != nil {
+			clear(store.failing)
+			if served, err := c.serve(r); served != 2 || err != nil {
 				t.Fatalf("%d served again, %v", served, err)
 			}
-			if got, err := store.Case(t.Context(), failed); err != nil || got.State != c.state {
+			if got, err := store.Case(t.Context(), first); err != nil || got.State != c.state {
 				t.Errorf("%s, %v", got.State, err)
 			}
 			if served, err := c.serve(r); served != 0 || err != nil {

@@ -15,7 +15,6 @@ var public = map[string]string{
 	"cmd/shell/files.go WriteFile":                       "what the callers below write",
 	"cmd/escrow/command/log_audit.go WriteFile":          "checkpoints of the public log",
 	"cmd/escrow/command/log_show.go WriteFile":           "proofs of its entries",
-	"cmd/escrow/command/log_export.go MkdirAll":          "the public log, to be served",
 	"cmd/escrow/command/log_export.go WriteFile":         "the headers with which it is served",
 	"cmd/escrow/command/log_monitor.go MkdirAll":         "the monitor's mirror of the public log, whose checkpoint others compare with theirs",
 	"cmd/escrow/command/log_monitor_record.go WriteFile": "what the public record published",

@@ -233,13 +233,16 @@ func (l leavesBehind) Older(ctx context.Context, r keep.Rotation, oldest, n int)
 // held.
 type requests struct {
 	cleared []string
-	failing string
+	failing map[string]error
 	held    string
 	leaves  map[string]proof.Leaf
 	waiting []int
 }
 
-var errBroken = refusal.New(refusal.Unavailable, "test.broken", "broken")
+var (
+	errBroken = refusal.New(refusal.Unavailable, "test.broken", "broken")
+	errLater  = refusal.New(refusal.Unavailable, "test.broken_too", "broken")
+)
 
 func (r *requests) Cleared(_ context.Context, after string, n int) (page []keep.Erasure, err error) {
 	for _, label := range r.cleared {
@@ -251,11 +254,8 @@ func (r *requests) Cleared(_ context.Context, after string, n int) (page []keep.
 }
 
 func (r *requests) Erase(_ context.Context, e keep.Erasure, leaf proof.Leaf) (bool, error) {
-	switch e.Label {
-	case r.failing:
-		return false, errBroken
-	case r.held:
-		return false, nil
+	if err := r.failing[e.Label]; err != nil || e.Label == r.held {
+		return false, err
 	}
 	r.leaves[e.Label] = leaf
 	return true, nil
@@ -273,23 +273,23 @@ func (r *requests) Waiting(_ context.Context, after, n int) (page []int, err err
 }
 
 // Requests that fail or are held again do not stand in the way of those behind
-// them, however many there are.
+// them, however many there are, and why each failed is said.
 func TestEraseServesEverybody(t *testing.T) {
 	const n = 2500
 	r := &requests{leaves: map[string]proof.Leaf{}}
 	for i := range n {
 		r.cleared = append(r.cleared, fmt.Sprintf("label-%04d", i))
 	}
-	r.failing, r.held = r.cleared[0], r.cleared[1]
+	r.failing, r.held = map[string]error{r.cleared[0]: errBroken, r.cleared[n-1]: errLater}, r.cleared[1]
 	w := newWorld(0)
 	k := w.keeper()
 	k.Erasures = r
 	erased, err := k.Erase(t.Context())
-	if erased != n-2 || !errors.Is(err, errBroken) || r.leaves[r.cleared[n-1]].Kind != proof.KindErased {
+	if erased != n-3 || !errors.Is(err, errBroken) || !errors.Is(err, errLater) || r.leaves[r.cleared[n-2]].Kind != proof.KindErased {
 		t.Fatalf("%d erased, %v", erased, err)
 	}
-	r.failing, r.held = "", ""
-	if erased, err := k.Work(t.Context()); erased != 2 || err != nil || len(w.log) != 0 {
+	r.failing, r.held = nil, ""
+	if erased, err := k.Work(t.Context()); erased != 3 || err != nil || len(w.log) != 0 {
 		t.Errorf("%d erased, %v, keys %q", erased, err, w.log)
 	}
 	r.waiting = []int{0}

@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -29,17 +28,6 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
-
-// notApplicable lists the rows of the catalogue that have nothing to act on here.
-var notApplicable = map[string]string{
-	"O28": "nothing here is listed in pages",
-}
-
-func TestNotApplicable(t *testing.T) {
-	for _, id := range slices.Sorted(maps.Keys(notApplicable)) {
-		t.Log(id, notApplicable[id])
-	}
-}
 
 func TestO01RedirectURIVariants(t *testing.T) {
 	r := newRig(t)

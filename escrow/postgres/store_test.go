@@ -431,8 +431,9 @@ func TestCaseGoesItsWay(t *testing.T) {
 	if err != nil || filed.RecordedLeaf != 1 {
 		t.Fatalf("File: %v, leaf %d", err, filed.RecordedLeaf)
 	}
+	// L13, M33: another signature of the same warrant is the same case, with one leaf.
 	same := c
-	same.ID, same.Salt, same.WarrantHash = seal.NewLabel(), [32]byte{1}, [32]byte{2} // another signature of the same warrant
+	same.ID, same.Salt, same.WarrantHash = seal.NewLabel(), [32]byte{1}, [32]byte{2}
 	if again, err := d.Cases.File(ctx, same, leaf); err != nil || !reflect.DeepEqual(again, filed) {
 		t.Errorf("filed again: %v\n%+v\n%+v", err, again, filed)
 	}
@@ -461,6 +462,13 @@ func TestCaseGoesItsWay(t *testing.T) {
 	}
 	if read, err := d.Cases.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, noticed) {
 		t.Errorf("Case at its end: %v\n%+v\n%+v", err, read, noticed)
+	}
+	// L12: a warrant that was executed opens nothing again: it is the case that it was.
+	if again, err := d.Cases.File(ctx, same, leaf); err != nil || !reflect.DeepEqual(again, noticed) {
+		t.Errorf("filed again at its end: %v\n%+v\n%+v", err, again, noticed)
+	}
+	if n, err := d.Log.Size(ctx); n != 7 || err != nil {
+		t.Errorf("%d leaves, %v", n, err)
 	}
 	want := []issue.Notice{{Pseudonym: p, Platform: "town-square", Authority: "court", FileNumber: "7 O 1/26", LegalBasis: "§ 1",
 		Requester: "police", Fields: []string{"name"}, Leaf: 1, Day: day, Kind: policy.Production}}

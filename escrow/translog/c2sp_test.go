@@ -95,7 +95,8 @@ func TestC2SPTlogTiles(t *testing.T) {
 }
 
 // F19: the log's storage is lost, with everything in it. An empty log under the same name and
-// key is not begun: no quorum cosigns it, nothing is published, and the alarm is raised.
+// key is not begun: who starts cannot know it, and asks nobody; but no quorum cosigns it, so that
+// nothing is published, proven or disclosed, however often it is tried, and the alarm is raised.
 func TestF19ALostLogIsNotBegunAnew(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
 	w.append(0, 6)
@@ -107,6 +108,12 @@ func TestF19ALostLogIsNotBegunAnew(t *testing.T) {
 			t.Errorf("%d leaves: %v, saved %d", size, err, w.saved())
 		}
 		translogtest.Append(t, w.mem.Update, size, size+1)
+		if err := p.Await(ctx, int64(size)); !errors.Is(err, translog.ErrQuorum) {
+			t.Errorf("leaf %d may be disclosed: %v", size, err)
+		}
+		if _, _, err := p.Prove(ctx, int64(size)); !errors.Is(err, translog.ErrNotYet) {
+			t.Errorf("leaf %d is proven: %v", size, err)
+		}
 	}
 	if w.alarmed(translog.ErrRollback) != 3 {
 		t.Errorf("alarms: %v", w.alarms)

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,6 +71,7 @@ func (s *witnessState) Keep(context.Context, witness.Evidence) error { s.kept++;
 type post struct {
 	*witness.Witness
 	state *witnessState
+	key   ed25519.PrivateKey
 	url   string
 	bad   atomic.Pointer[func(http.ResponseWriter, *http.Request, http.Handler)]
 	asked atomic.Int64
@@ -78,6 +83,15 @@ func (p *post) misbehave(f func(http.ResponseWriter, *http.Request, http.Handler
 		return
 	}
 	p.bad.Store(&f)
+}
+
+// cosignature is a line of the witness under any text, at noon, as C2SP tlog-cosignature has it.
+func (p *post) cosignature(text string) string {
+	name, rest, _ := strings.Cut(p.VKey(), "+")
+	b, _ := hex.DecodeString(rest[:8]) //nolint:errcheck // the hash of a key
+	b = binary.BigEndian.AppendUint64(b, uint64(noon.Unix()))
+	b = append(b, ed25519.Sign(p.key, fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", noon.Unix(), text))...)
+	return fmt.Sprintf("— %s %s\n", name, base64.StdEncoding.EncodeToString(b))
 }
 
 // world is a store, a publisher and three witnesses with a quorum of two.
@@ -109,6 +123,7 @@ func newWorld(t testing.TB) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.key = key
 		p.Witness = must(witness.New(t.Context(), fmt.Sprintf("witness.example/%d", i), key, origin, vkey, p.state, clock))(t)
 		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			p.asked.Add(1)

@@ -122,8 +122,8 @@ func Tiles(store Store) torchwood.TileReader {
 }
 
 // Handler serves the log as C2SP tlog-tiles: GET /checkpoint, /tile/<L>/<N>
-// and /tile/entries/<N>, without authentication. Tiles never change and may
-// be cached for ever.
+// and /tile/entries/<N>, without authentication, to pages of any origin, too. Tiles never change
+// and may be cached for ever.
 func (p *Publisher) Handler() http.Handler {
 	mux := http.NewServeMux()
 	read := tiles{store: p.store, published: func() int64 {
@@ -154,6 +154,7 @@ func (p *Publisher) Handler() http.Handler {
 }
 
 func serve(w http.ResponseWriter, b []byte, err error, contentType, caching string) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
 	switch {
 	case errors.Is(err, ErrNoLeaf), errors.Is(err, ErrNotYet):
 		http.Error(w, "not in the published log", http.StatusNotFound)

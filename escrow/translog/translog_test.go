@@ -357,7 +357,7 @@ func TestF17WitnessFaults(t *testing.T) {
 			rw.WriteHeader(409)
 			_, _ = rw.Write([]byte("+3\n"))
 		},
-		"M26 cosignature over another checkpoint": func(rw http.ResponseWriter, r *http.Request, h http.Handler) {
+		"F17 a cosignature of nothing": func(rw http.ResponseWriter, r *http.Request, h http.Handler) {
 			_, _ = rw.Write([]byte("— witness.example/0 " + strings.Repeat("A", 100) + "==\n"))
 		},
 		"M18 only other signatures": relay(func(s string) string { return strings.Replace(s, "witness.example", "other.example", 1) }),
@@ -414,6 +414,56 @@ func TestF17WitnessFaults(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// M26: two of three witnesses answer with what they did cosign, at this moment and with their own
+// keys: every older tree of the log, another as large, and that of another log. None counts for
+// this tree, however many there are.
+func TestM26CosignaturesOfOtherTrees(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	w.append(0, 3)
+	must(w.publisher.Publish(ctx))(t)
+	w.append(3, 80)
+	checkpoint := func(origin string, size int64) string {
+		root := must(tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return w.mem.ReadHashes(ctx, ids) })))(t)
+		return torchwood.Checkpoint{Origin: origin, Tree: tlog.Tree{N: size, Hash: root}}.String()
+	}
+	var older []string
+	for size := int64(1); size < 80; size++ {
+		older = append(older, checkpoint(origin, size))
+	}
+	this := checkpoint(origin, 80)
+	for name, texts := range map[string][]string{
+		"M26 every older tree":                   older,
+		"M26 another as large":                   {torchwood.Checkpoint{Origin: origin, Tree: tlog.Tree{N: 80, Hash: tlog.Hash{1}}}.String()},
+		"M26 the tree of another log":            {checkpoint("log.example/other", 80)},
+		"M26 this tree behind every older":       append(older[:len(older):len(older)], this),
+		"M26 this tree with a line more":         {this + "extension\n"},
+		"M26 this tree without its last newline": {strings.TrimSuffix(this, "\n")},
+	} {
+		for _, p := range w.posts[:2] {
+			var answer strings.Builder
+			for _, text := range texts {
+				answer.WriteString(p.cosignature(text))
+			}
+			p.misbehave(func(rw http.ResponseWriter, r *http.Request, _ http.Handler) {
+				discard(r)
+				_, _ = rw.Write([]byte(answer.String()))
+			})
+		}
+		if _, err := w.publisher.Publish(ctx); !errors.Is(err, translog.ErrQuorum) || w.saved() != 3 {
+			t.Errorf("%s: %v, saved %d", name, err, w.saved())
+		}
+	}
+	for _, p := range w.posts[:2] { // these lines are in order: of this tree they count
+		p.misbehave(func(rw http.ResponseWriter, r *http.Request, _ http.Handler) {
+			discard(r)
+			_, _ = rw.Write([]byte(p.cosignature(this)))
+		})
+	}
+	if c, err := w.publisher.Publish(ctx); err != nil || c.N != 80 {
+		t.Error(c.N, err)
 	}
 }
 
@@ -520,9 +570,6 @@ func TestF20RolledBackLogIsRefusedByTheWitnesses(t *testing.T) {
 	}
 }
 
-// F40: each call of the store fails, and the write also "fails but persisted".
-// Whatever happened, the next attempt converges and no reader ever sees a
-// checkpoint without quorum.
 // Who checks a set-up learns whether each witness would cosign, before anything is
 // published and after, and changes neither the log nor what a witness keeps.
 func TestTryAsksAWitnessAndChangesNothing(t *testing.T) {
@@ -594,6 +641,9 @@ func TestTryAsksAWitnessAndChangesNothing(t *testing.T) {
 	try("an older backup", translog.ErrRollback)
 }
 
+// F40: each call of the store fails, and the write also "fails but persisted".
+// Whatever happened, the next attempt converges and no reader ever sees a
+// checkpoint without quorum.
 func TestF40StoreFaults(t *testing.T) {
 	for _, c := range []struct{ on, fault string }{
 		{"Size", "fails"}, {"Checkpoint", "fails"}, {"SaveCheckpoint", "fails"}, {"SaveCheckpoint", "fails but persisted"},
@@ -744,6 +794,9 @@ func TestHandlerServesThePublishedLogOnly(t *testing.T) {
 		r := get("GET", path)
 		if r.Code != status {
 			t.Errorf("%s: %d", path, r.Code)
+		}
+		if open := r.Header().Get("Access-Control-Allow-Origin"); status == 200 && open != "*" {
+			t.Errorf("%s: Access-Control-Allow-Origin %q", path, open)
 		}
 		if status == 200 && strings.Contains(r.Header().Get("Cache-Control"), "immutable") != strings.HasPrefix(path, "/tile/") {
 			t.Errorf("%s: Cache-Control %q", path, r.Header().Get("Cache-Control"))

@@ -1072,23 +1072,6 @@ func TestV24TruncatedOrExtendedTokenIsRefused(t *testing.T) {
 	}
 }
 
-// notApplicable holds the rows of ATTACKS.md that no test here bears alone, and
-// where they are met; the test prints them, so that none is dropped.
-var notApplicable = map[string]string{
-	"V04 vault:v1 deletion of a mount": "needs sys/mounts, which no role has: TestV01 probes it",
-	"V15":                              "TestF14AuditDevice is its test",
-	"V22 convergent v2":                "no key is convergent: TestV04 refuses one, the conformance suite compares equal values",
-}
-
-func TestRowsWithoutATestOfTheirOwn(t *testing.T) {
-	for row, reason := range notApplicable {
-		if reason == "" {
-			t.Errorf("%s has no reason", row)
-		}
-		t.Logf("%s: %s", row, reason)
-	}
-}
-
 func TestSecretFileMustBePrivate(t *testing.T) {
 	v := escrowtest.Vault(t)
 	config := v.Config(t, vault.SideIssuing)

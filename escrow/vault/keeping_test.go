@@ -117,8 +117,8 @@ func TestV01KeepingRefusesToStartWithOneRightTooMany(t *testing.T) {
 }
 
 // F16: the token is revoked before each step of a rotation: the side logs in
-// again. F12, F13: Vault fails at it, before and after it did the work: a clean
-// refusal, and the same step succeeds when Vault is back.
+// again. F12, F13, F40: Vault fails at it, before it did the work and after, when what it
+// wrote is kept: a clean refusal, and the same step succeeds when Vault is back.
 func TestF16KeepingAtEachStep(t *testing.T) {
 	const group, at, key = 5, "penname-groups/", "penname-record-5"
 	v := escrowtest.OwnVault(t)

@@ -477,20 +477,6 @@ func TestM35CompressedTileIsNotUnpacked(t *testing.T) {
 	}
 }
 
-// The rows of table M that have no test in this package, with the reason.
-func TestNotApplicable(t *testing.T) {
-	for id, reason := range map[string]string{
-		"M29": "no lookup endpoint exists: a leaf is fetched by its index, and its proof is checked against the leaf's bytes (M19)",
-		"M33": "duplicates are the caller's: the row that a leaf belongs to is unique in the transaction that appends it",
-		"M36": "of the publisher: escrow/translog",
-		"M37": "of the publisher: escrow/translog, for leaves and hashes; rows of cases are reconciled by escrow/postgres",
-		"M39": "of the publisher: escrow/translog",
-		"M40": "keys of log and witnesses have no validity period: they are in force with the bundle that names them",
-	} {
-		t.Log(id, reason)
-	}
-}
-
 // BenchmarkAudit audits 65,536 leaves from memory, per leaf.
 func BenchmarkAudit(b *testing.B) {
 	w := newWorld(b).grow(1 << 16)

@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -286,6 +287,29 @@ func TestM32CommitmentResistsGuessingUntilTheSaltIsPublished(t *testing.T) {
 		if proof.Concerns(leaf, noticed, pseudonym, "town-square") {
 			t.Fatal("opened without the salt")
 		}
+	}
+	// A dictionary of pen names and small salts opens nothing of a case whose salt is one of 2^256.
+	random := sha256.Sum256([]byte("stands for randomness"))
+	opened, hidden := leaf, leaf
+	hidden.TargetCommitments = []string{proof.Commit(random, "target", []byte("pen1user7"), []byte("town-square"))}
+	found := 0
+	for small := 1; small <= 512; small++ {
+		for _, guess := range [][32]byte{{byte(small), byte(small >> 8)}, {30: byte(small >> 8), 31: byte(small)}} {
+			noticed.Salt = fmt.Sprintf("%x", guess)
+			opened.TargetCommitments = []string{proof.Commit(guess, "target", []byte("pen1user7"), []byte("town-square"))}
+			for user := range 16 {
+				pseudonym := fmt.Sprintf("pen1user%d", user)
+				if proof.Concerns(hidden, noticed, pseudonym, "town-square") {
+					t.Fatalf("the dictionary opens %s", pseudonym)
+				}
+				if proof.Concerns(opened, noticed, pseudonym, "town-square") {
+					found++
+				}
+			}
+		}
+	}
+	if found != 512*2 {
+		t.Errorf("the dictionary is none: it opened %d cases with small salts", found)
 	}
 	noticed.Salt = fmt.Sprintf("%x", salt)
 	if !proof.Concerns(leaf, noticed, "pen1user7", "town-square") {

@@ -49,7 +49,7 @@ func Directory(dir string) (torchwood.TileReader, error) {
 // [ErrRollback] and [ErrSplitView] if it does not contain what was mirrored before,
 // with a [SeenError] as their cause, [ErrTile] with an [IndexError], [ErrFetch], and
 // [ErrMirror] for dir. None changes the mirror; the checkpoint that [ErrRollback] or
-// [ErrSplitView] is about is kept beside it, as evidence.
+// [ErrSplitView] is about is kept beside it, as evidence, or the [SeenError] says why not.
 func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir string, progress func(done, size int64)) (MirrorReport, error) {
 	return l.mirror(ctx, &mirror{source: source}, dir, progress)
 }
@@ -90,7 +90,7 @@ func (l *Log) mirror(ctx context.Context, m *mirror, dir string, progress func(d
 			return r, ErrMirror.Because(err) // of another log, or damaged
 		}
 		if err := l.followsMirror(ctx, source, root, kept, signed); err != nil {
-			return r, errors.Join(err, keepRefused(root, c, signed, kept, err))
+			return r, keepRefused(root, c, signed, kept, err)
 		}
 		r.Before = before.N
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -141,19 +141,24 @@ func (l *Log) followsMirror(ctx context.Context, source torchwood.TileReader, ro
 
 // keepRefused writes a checkpoint that is evidence against the log into the
 // mirror's folder, under the hash of its tree, for the log could deny tomorrow what
-// it signed today, and says where; beside it, as .known, the mirror's own checkpoint of
-// that moment, which it contradicts. It does nothing about other refusals.
+// it signed today, and says where, or why not; beside it, as .known, the mirror's own
+// checkpoint of that moment, which it contradicts. It returns the refusal, and does nothing about
+// others.
 func keepRefused(root *os.Root, c torchwood.Checkpoint, signed, known []byte, refused error) error {
 	var seen *SeenError
 	if !errors.Is(refused, ErrRollback) && !errors.Is(refused, ErrSplitView) || !errors.As(refused, &seen) {
-		return nil
+		return refused
 	}
 	sum := sha256.Sum256([]byte(c.String()))
 	name := "refused-" + hex.EncodeToString(sum[:8])
-	write := (&mirror{root: root}).write
-	err := errors.Join(seen.Keep(name, signed, write), write(name+".known", known))
-	seen.Kept = path.Join(root.Name(), name)
-	return err
+	seen.Keep(name, signed, (&mirror{root: root}).write)
+	if err := ReplaceFile(root, name+".known", known); err != nil {
+		seen.Kept, seen.Unkept = "", errors.Join(seen.Unkept, err)
+	}
+	if seen.Unkept == nil {
+		seen.Kept = path.Join(root.Name(), seen.Kept)
+	}
+	return refused
 }
 
 // Exchange compares a checkpoint that another observer kept with the mirror in dir, which
@@ -187,10 +192,7 @@ func (l *Log) Exchange(ctx context.Context, dir string, other []byte) error {
 	if err != nil {
 		return ErrMirror.Because(err)
 	}
-	if err := l.follows(ctx, own, other, kept); err != nil {
-		return errors.Join(err, keepRefused(root, theirs, other, kept, err))
-	}
-	return nil
+	return keepRefused(root, theirs, other, kept, l.follows(ctx, own, other, kept))
 }
 
 // mirrorGroup is how many leaves are fetched and verified together.

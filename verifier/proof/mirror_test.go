@@ -2,7 +2,9 @@ package proof_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -220,6 +222,37 @@ func TestMirrorRefuses(t *testing.T) {
 	}
 	if _, err := proof.Directory(filepath.Join(dir, "nothing")); !errors.Is(err, proof.ErrMirror) {
 		t.Error(err)
+	}
+}
+
+// I23: evidence that cannot be written is not said to be kept, whichever of its files fails, but that
+// it is not there and why; the next run writes it.
+func TestEvidenceThatCannotBeWritten(t *testing.T) {
+	w, dir := newWorld(t).grow(300), t.TempDir()
+	mirrored(t, w, w.tiles(w.files()), dir)
+	fork := newWorld(t)
+	fork.add(bundleLeaf(999))
+	fork.grow(350)
+	sum := sha256.Sum256([]byte(fork.checkpoint(350).String()))
+	refused := filepath.Join(dir, fmt.Sprintf("refused-%x", sum[:8]))
+	for _, file := range []string{refused, refused + ".known", refused + ".divergence"} {
+		if err := errors.Join(os.RemoveAll(file), os.MkdirAll(filepath.Join(file, "something in the way"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.log.Mirror(t.Context(), w.tiles(fork.files()), dir, nil)
+		var seen *proof.SeenError
+		if !errors.Is(err, proof.ErrSplitView) || !errors.As(err, &seen) || seen.Kept != "" || seen.Unkept == nil ||
+			!strings.Contains(seen.Error(), "; evidence could not be written: ") || !strings.Contains(seen.Error(), filepath.Base(file)+": ") {
+			t.Errorf("%s: %v, %+v", filepath.Base(file), err, seen)
+		}
+		if err := os.RemoveAll(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := w.log.Mirror(t.Context(), w.tiles(fork.files()), dir, nil)
+	var seen *proof.SeenError
+	if !errors.Is(err, proof.ErrSplitView) || !errors.As(err, &seen) || seen.Kept != refused || strings.Contains(seen.Error(), "could not") {
+		t.Errorf("%v, %+v", err, seen)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Seen is a tree that the log has signed.
@@ -33,7 +35,10 @@ func (s Seen) String() string {
 type SeenError struct {
 	Shown Seen
 	Known *Seen  // nil: nothing
-	Kept  string // file with the checkpoint that was shown, if that is evidence
+	Kept  string // file with the checkpoint that was shown, if that is evidence and all of it is there
+
+	// Unkept is why the evidence could not be written; nil if it was, or there is none.
+	Unkept error
 
 	// Divergence is the rest of the evidence of a split view between trees of two
 	// sizes; nil if the two checkpoints are all of it.
@@ -81,24 +86,29 @@ func diverges(ctx context.Context, tiles torchwood.TileReader, smaller, larger t
 }
 
 // Keep writes a checkpoint that is evidence, and what belongs to it beside it, by
-// write, and says where.
-func (e *SeenError) Keep(file string, signed []byte, write func(name string, b []byte) error) error {
-	e.Kept = file
+// write, and says where, or why it is not there.
+func (e *SeenError) Keep(file string, signed []byte, write func(name string, b []byte) error) {
 	err := write(file, signed)
-	if e.Divergence == nil || err != nil {
-		return err
+	if e.Divergence != nil {
+		b, merr := json.Marshal(e.Divergence)
+		err = errors.Join(err, merr, write(file+".divergence", append(b, '\n')))
 	}
-	b, err := json.Marshal(e.Divergence)
-	if err != nil {
-		return err
+	if e.Kept, e.Unkept = file, err; err != nil {
+		e.Kept = ""
 	}
-	return write(file+".divergence", append(b, '\n'))
 }
 
 func (e *SeenError) Error() string {
 	text := "shown are " + e.Shown.String()
 	if e.Known != nil {
 		text += "; known are " + e.Known.String()
+	}
+	if e.Unkept != nil {
+		why := e.Unkept
+		if r := refusal.Of(why); r != nil && r.Unwrap() != nil {
+			why = r.Unwrap() // says which file, and what was wrong
+		}
+		text += "; evidence could not be written: " + why.Error()
 	}
 	return text
 }
@@ -110,6 +120,31 @@ type compared struct {
 }
 
 func (c compared) seen() Seen { return Seen{c.N, c.last} }
+
+// goesBack reports whether a quorum cosigned c after one had cosigned a larger tree, by more than
+// clocks may differ.
+func (c compared) goesBack(larger compared) bool {
+	return c.N < larger.N && !larger.first.IsZero() && c.last.After(larger.first.Add(2*MaxSkew))
+}
+
+// VerifyRollback checks evidence against a log and its witnesses: of two checkpoints that it signed,
+// in any order, a quorum cosigned the smaller after one had cosigned the larger, by more than
+// clocks may differ. It returns nil if they convict them; else it is [ErrBadProof], also where
+// witnesses of an earlier policy cosigned, or as [Log.OpenCheckpoint] refuses.
+func (l *Log) VerifyRollback(first, second []byte) error {
+	smaller, err := l.openKept(first)
+	if err != nil {
+		return err
+	}
+	larger, err := l.openKept(second)
+	if err != nil {
+		return err
+	}
+	if !smaller.goesBack(larger) && !larger.goesBack(smaller) {
+		return ErrBadProof
+	}
+	return nil
+}
 
 // openKept opens a checkpoint that was good when somebody kept it. The witnesses
 // may have changed since: then the log's own signature binds it still.
@@ -161,7 +196,7 @@ func (l *Log) follows(ctx context.Context, tiles torchwood.TileReader, known, sh
 	before := k.seen()
 	seen := &SeenError{Shown: s.seen(), Known: &before}
 	switch {
-	case errors.Is(err, ErrOlder) && !k.first.IsZero() && s.last.After(k.first.Add(2*MaxSkew)):
+	case errors.Is(err, ErrOlder) && s.goesBack(k):
 		return ErrRollback.Because(seen)
 	case errors.Is(err, ErrOlder):
 		return ErrOlder.Because(seen)

@@ -144,6 +144,9 @@ func TestFoundJ3AMirrorKeepsEvidenceOnly(t *testing.T) {
 			if err != nil || !slices.Equal(shown, c.source["checkpoint"].Data) {
 				t.Errorf("%s: %v", seen.Kept, err)
 			}
+			if c.want == proof.ErrRollback {
+				convictsWitnesses(t, w, []byte(before["checkpoint"]), shown)
+			}
 			if c.want != proof.ErrSplitView {
 				return
 			}
@@ -160,6 +163,36 @@ func TestFoundJ3AMirrorKeepsEvidenceOnly(t *testing.T) {
 				t.Errorf("it convicts an honest log: %v", err)
 			}
 		})
+	}
+}
+
+// convictsWitnesses checks the evidence of a rollback as anybody would, in both orders, and that no
+// honest pair, and no other policy, convicts anybody.
+func convictsWitnesses(t *testing.T, w *world, larger, smaller []byte) {
+	t.Helper()
+	if err := errors.Join(w.log.VerifyRollback(larger, smaller), w.log.VerifyRollback(smaller, larger)); err != nil {
+		t.Errorf("the evidence does not convict: %v", err)
+	}
+	shrunk := newWorld(t).grow(250)
+	one := must(proof.NewLog(origin, w.vkey, []proof.WitnessKey{w.witnesses[2]}, 1))(t)
+	for name, c := range map[string]struct {
+		log     *proof.Log
+		smaller []byte
+		want    error
+	}{
+		"M23 one of long before":        {w.log, shrunk.cosignedAt(250, noon.Add(-time.Hour), 0, 1), proof.ErrBadProof},
+		"M23 within what clocks differ": {w.log, shrunk.cosignedAt(250, noon.Add(2*proof.MaxSkew), 0, 1), proof.ErrBadProof},
+		"M23 by fewer than the quorum":  {w.log, shrunk.cosignedAt(250, noon.Add(time.Hour), 0), proof.ErrBadProof},
+		"M23 the larger again":          {w.log, w.cosignedAt(300, noon.Add(time.Hour), 0, 1), proof.ErrBadProof},
+		"M23 under other witnesses":     {one, smaller, proof.ErrBadProof},
+		"M12 no checkpoint":             {w.log, []byte("x"), proof.ErrMalformed},
+	} {
+		if err := c.log.VerifyRollback(larger, c.smaller); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.log.VerifyRollback(c.smaller, larger); !errors.Is(err, c.want) {
+			t.Errorf("%s, the other way round: %v", name, err)
+		}
 	}
 }
 

@@ -580,7 +580,7 @@ func TestTheVerdictIsThatOfTheFindings(t *testing.T) {
 			t.Errorf("%s: %s", name, statistics)
 		}
 		is, not := r.Wrong()
-		if _, verdict := r.Audit(); name != "a story" && [2]int{is, not} != c.found || (verdict != nil) != strings.Contains(statistics, "prints no numbers") {
+		if _, verdict := r.Audit(); name != "a story" && [2]int{is, not} != c.found || (verdict == nil) != strings.Contains(statistics, "prints, byte for byte") {
 			t.Errorf("%s: %d and %d, not %v: %v", name, is, not, c.found, verdict)
 		}
 		broken, rest, apart := strings.Cut(findings, "<h2>What this program could not judge</h2>")

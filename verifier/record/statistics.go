@@ -46,7 +46,7 @@ type counted struct {
 	Files  []link
 	Yearly bool
 
-	// Of an audit that finds something escrow log statistics prints nothing.
+	// What an audit finds escrow log statistics says, and prints numbers beside it if it judged all.
 	Found    bool
 	Unjudged bool // there is only what this program could not judge
 }

@@ -10,7 +10,9 @@ import (
 
 	"filippo.io/torchwood"
 
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // kept is a bundle in the folder of a mirror.
@@ -41,7 +43,8 @@ func parseKept(text []byte, hash string) (k kept, ok bool) {
 // Mirror gets every bundle that a mirror of a log names, with its endorsements, and
 // every record of a platform, and keeps them in the folder of the mirror, so that the
 // log can be judged without its operator. The mirror was verified (proof.Log.Mirror)
-// under log. What is there already, with the hash that the log names, is left alone. It is
+// under log. What is there already, with the hash that the log names, is left alone, but that
+// endorsements which do not verify are asked for again: who carries them can leave some out. It is
 // [ErrUnavailable] if one cannot be had.
 func Mirror(ctx context.Context, dir string, log *proof.Log, fetch Fetch, records Records) error {
 	tiles, err := proof.Directory(dir)
@@ -84,14 +87,22 @@ func Beside(ctx context.Context, dir string, c torchwood.Checkpoint, fetch Fetch
 	}
 	defer root.Close()
 	s := NewBundles(fetch)
+	var before, b *policy.Bundle
 	for _, hash := range bundles {
-		if _, ok := readKept(dir, hash); ok {
-			continue
+		k, have := readKept(dir, hash)
+		if before = b; have {
+			if b, err = policy.ParseBundle(k.Bundle); err != nil || !unendorsed(b, before, k.Endorsements) {
+				continue
+			}
 		}
 		e, err := s.withEndorsements(ctx, hash)
+		if have && (err != nil || unendorsed(e.Bundle, before, e.endorsements)) {
+			continue // an audit says what is missing
+		}
 		if err != nil {
 			return err
 		}
+		b = e.Bundle
 		raw, err := e.Marshal()
 		if err != nil {
 			return err
@@ -113,6 +124,12 @@ func Beside(ctx context.Context, dir string, c torchwood.Checkpoint, fetch Fetch
 		}
 	}
 	return nil
+}
+
+// unendorsed reports whether a bundle comes after another, nil for none, and lacks endorsements.
+func unendorsed(b, before *policy.Bundle, endorsements []string) bool {
+	err := b.Follows(before, endorsements)
+	return err != nil && refusal.Of(err).Code != policy.ErrNotNext.Code
 }
 
 // keep writes a file of the mirror as JSON.

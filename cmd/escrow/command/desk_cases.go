@@ -9,10 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +28,7 @@ import (
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/requester"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
@@ -40,6 +44,10 @@ var (
 		"it is signed and saved in the file that the cause names, and whether the registrar has it is not known: file it again on the page of the case, which files that very file and changes nothing if the registrar has it; keep the file until then")
 	errWaits = refusal.New(refusal.Conflict, "desk.signed_already",
 		"the same was signed for this case already and is not filed, in the file that the cause names: nothing was signed now; file it on the page of the case, or remove that file to sign another")
+	errOtherCase = refusal.New(refusal.Conflict, "desk.other_case",
+		"the signed order that this is about is not the one that was filed as this case: nothing was signed or sent; choose the order of this case, or open the case of that order")
+	errOtherObjector = refusal.New(refusal.Invalid, "desk.other_objector",
+		"the objection would be upheld for others than who made it, whose pen name would stay open: nothing was signed or sent; choose that pen name too, which the cause names, or all of them")
 	errNoneWaits = refusal.New(refusal.NotFound, "desk.none_waits",
 		"nothing signed waits to be filed as this: nothing was sent; it was filed meanwhile, or its file was removed")
 )
@@ -73,7 +81,8 @@ func (c *caseDesk) forget() {
 
 // officerCases is what the desk does with cases that were filed.
 func (s *officerSeat) officerCases() desk.Cases {
-	return desk.Cases{Signs: s.by.given(), Opens: s.requester != "", List: s.ownCases, Read: s.readCase, Signed: s.signedOrders, Follow: s.followUp, Unfiled: s.unfiled, File: s.fileUnfiled}
+	return desk.Cases{Signs: s.by.given(), Opens: s.requester != "", List: s.ownCases, Read: s.readCase, Signed: s.signedOrders, Follow: s.followUp,
+		Unfiled: s.unfiled, File: s.fileUnfiled, Drop: s.dropUnfiled}
 }
 
 // quiet is the program without a terminal: a desk says on its pages what there is to say.
@@ -102,13 +111,11 @@ type fileSeen struct {
 
 // filedHere are all signed warrants in the folder of cases, by their hashes. Of a folder with
 // evidence none is read: strangers gave what is in it. A file is read again when it has changed:
-// there can be thousands.
-func (s *officerSeat) filedHere() (map[string]desk.Signed, error) {
-	files, err := filepath.Glob(filepath.Join(globbed(cmp.Or(s.cases, ".")), "*.jws"))
-	if err != nil {
-		return nil, err
-	}
-	all, seen := make(map[string]desk.Signed), make(map[string]fileSeen)
+// there can be thousands. unread is why some of them could not be read.
+func (s *officerSeat) filedHere() (all map[string]desk.Signed, unread []error) {
+	files, _ := filepath.Glob(filepath.Join(globbed(cmp.Or(s.cases, ".")), "*.jws"))
+	all = make(map[string]desk.Signed)
+	seen := make(map[string]fileSeen)
 	s.atCases.mu.Lock()
 	before := s.atCases.files
 	s.atCases.mu.Unlock()
@@ -122,10 +129,11 @@ func (s *officerSeat) filedHere() (map[string]desk.Signed, error) {
 			f = fileSeen{size: info.Size(), at: info.ModTime()}
 			hash, w, err := readSigned(file)
 			if err != nil {
-				return nil, err
+				unread = append(unread, err)
+				continue
 			}
 			if w != nil {
-				o := orderFrom(hash, file, w)
+				o := s.orderFrom(hash, file, w)
 				f.signed = &o
 			}
 		}
@@ -136,15 +144,13 @@ func (s *officerSeat) filedHere() (map[string]desk.Signed, error) {
 	s.atCases.mu.Lock()
 	defer s.atCases.mu.Unlock()
 	s.atCases.files = seen
-	return all, nil
+	return all, unread
 }
 
 // ownCases is `escrow warrant list`.
 func (s *officerSeat) ownCases(ctx context.Context, from string) (out desk.OwnCases, err error) {
-	filed, err := s.filedHere()
-	if err != nil {
-		return out, err
-	}
+	filed, unread := s.filedHere()
+	out.Unread = unread
 	lists, err := s.revocationLists(s.revocation)
 	if err != nil {
 		return out, err
@@ -183,31 +189,100 @@ func (s *officerSeat) ownCases(ctx context.Context, from string) (out desk.OwnCa
 	return out, nil
 }
 
-// signedOrders are the signed warrants that are here, the newest first.
-func (s *officerSeat) signedOrders() ([]desk.Signed, error) {
-	filed, err := s.filedHere()
-	all := slices.Collect(maps.Values(filed))
-	slices.SortFunc(all, func(a, b desk.Signed) int { return cmp.Or(b.Issued.Compare(a.Issued), cmp.Compare(a.File, b.File)) })
-	return all, err
+// stepKinds are the kinds of the warrants that steps sign.
+var stepKinds = map[string]string{
+	desk.StepValidate: policy.Validation, desk.StepAnswer: policy.Ruling, desk.StepRule: policy.Ruling, desk.StepWithdraw: policy.Withdrawal, desk.StepAnnul: policy.Annulment,
+	desk.StepExtend: policy.Extension, desk.StepSecrecy: policy.SecrecyChange, desk.StepRedeliver: policy.Redelivery,
 }
 
-func orderFrom(hash, file string, w *policy.Warrant) desk.Signed {
-	o := desk.Signed{Hash: hash, Kind: w.Kind, FileNumber: w.FileNumber, File: file, Issued: w.IssuedAt}
+// signedOrders are the signed warrants that are here and that a step of a case can be about, as far
+// as that is known, the newest first.
+func (s *officerSeat) signedOrders(step string, c *desk.OwnCase) (all []desk.Signed, unread []error) {
+	here, unread := s.filedHere()
+	filed, about := s.filedCases(), policy.KindOf(stepKinds[step]).Earliers
+	for _, o := range here {
+		if slices.Contains(about, o.Kind) && (c == nil || !isOther(filed, c.CaseStatus, o)) {
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, func(a, b desk.Signed) int { return cmp.Or(b.Issued.Compare(a.Issued), cmp.Compare(a.File, b.File)) })
+	return all, unread
+}
+
+func (s *officerSeat) orderFrom(hash, file string, w *policy.Warrant) desk.Signed {
+	o := desk.Signed{Hash: hash, Kind: w.Kind, Authority: w.Authority, FileNumber: w.FileNumber, File: file, Issued: w.IssuedAt, Expires: w.Expiry}
+	if a := s.bundle.Authority(w.Authority); a != nil {
+		o.Authority = a.Name
+	}
 	for _, t := range w.Targets {
 		o.Targets = append(o.Targets, string(t.Pseudonym)+"@"+t.Platform)
 	}
 	return o
 }
 
+// filedCases are the hashes of the warrants that were filed as cases, as far as that is known here:
+// by the list of the authority, or since an order of this desk was filed.
+func (s *officerSeat) filedCases() map[string]string {
+	filed := make(map[string]string)
+	files, _ := filepath.Glob(filepath.Join(globbed(cmp.Or(s.cases, ".")), "*.case"))
+	for _, file := range files {
+		var st registrar.CaseStatus
+		if raw, err := readRegular(file); err == nil && json.Unmarshal(raw, &st) == nil && st.Warrant != "" {
+			filed[st.Case] = st.Warrant
+		}
+	}
+	s.atCases.mu.Lock()
+	defer s.atCases.mu.Unlock()
+	for id, st := range s.atCases.listed {
+		if st.Warrant != "" {
+			filed[id] = st.Warrant
+		}
+	}
+	return filed
+}
+
+// isOther reports whether it is known that a case was not filed with an order: it was with another,
+// the order was as another case, or the registrar says of the case what does not fit the order.
+func isOther(filed map[string]string, st registrar.CaseStatus, o desk.Signed) bool {
+	if hash := filed[st.Case]; hash != "" {
+		return hash != o.Hash
+	}
+	for _, hash := range filed {
+		if hash == o.Hash {
+			return true
+		}
+	}
+	n := len(st.Targets)
+	return n > 0 && n != len(o.Targets) || slices.ContainsFunc(st.Deadlines, func(d opening.Deadline) bool {
+		return d.What == opening.DeadlineExpiry && !d.At.Equal(o.Expires)
+	})
+}
+
+// fits refuses an order that a case was not filed with. What cannot be asked now is left to the
+// registrar, which says of what is filed which case it is about.
+func (s *officerSeat) fits(ctx context.Context, id string, o desk.Signed) error {
+	st := registrar.CaseStatus{Case: id}
+	if r, err := s.registrar(); err == nil {
+		var said *registrar.Problem
+		switch now, err := r.Status(ctx, id); {
+		case err == nil:
+			st = now
+		case errors.As(err, &said) && said.Status == http.StatusNotFound:
+			return err
+		}
+	}
+	if isOther(s.filedCases(), st, o) {
+		return errOtherCase.Because(errors.New(o.File))
+	}
+	return nil
+}
+
 // signedOrder is a signed warrant by its hash, with its text.
 func (s *officerSeat) signedOrder(hash string) (o desk.Signed, signed string, err error) {
-	filed, err := s.filedHere()
-	if err != nil {
-		return o, "", err
-	}
+	filed, unread := s.filedHere()
 	o, ok := filed[hash]
 	if !ok {
-		return o, "", errNotHere
+		return o, "", errNotHere.Because(errors.Join(unread...))
 	}
 	raw, err := shell.ReadFile(o.File)
 	if err != nil {
@@ -322,7 +397,7 @@ func (s *officerSeat) atDesk(o objection) desk.Objection {
 		text = o.unread + "\n"
 	}
 	head := document.Printable(fmt.Sprintf("The objection of %s, pen name %d of the order, on %s", by, o.Target+1, o.Day))
-	return desk.Objection{Digest: o.Digest, Words: head + ": " + became + "\n" + text, Says: head + ":\n" + text, Ruled: o.Outcome != ""}
+	return desk.Objection{Digest: o.Digest, Target: o.Target, Words: head + ": " + became + "\n" + text, Says: head + ":\n" + text, Ruled: o.Outcome != ""}
 }
 
 // listedAs is what the list of the authority says of a case: of which kind it is, and which
@@ -341,22 +416,9 @@ func (s *officerSeat) listedAs(ctx context.Context, id string) (registrar.CaseSt
 		st, _ = listed()
 	}
 	if st.Case == "" {
-		st = s.filedAs(id)
+		st = registrar.CaseStatus{Case: id, Warrant: s.filedCases()[id]}
 	}
 	return st, err
-}
-
-// filedAs is what the registrar said of a case when an order of this desk was filed as it; the zero
-// value: none was.
-func (s *officerSeat) filedAs(id string) (st registrar.CaseStatus) {
-	files, _ := filepath.Glob(filepath.Join(globbed(cmp.Or(s.cases, ".")), "*.case"))
-	for _, file := range files {
-		raw, err := readRegular(file)
-		if err == nil && json.Unmarshal(raw, &st) == nil && st.Case == id {
-			return registrar.CaseStatus{Case: id, Warrant: st.Warrant}
-		}
-	}
-	return registrar.CaseStatus{}
 }
 
 // nextSteps are what can be done about a case: what waits for the officer, the most urgent first, and
@@ -366,6 +428,8 @@ func (s *officerSeat) nextSteps(c *desk.OwnCase) {
 	is := func(kinds ...string) bool { return c.Kind == "" || slices.Contains(kinds, c.Kind) }
 	released := c.State == "released" || c.State == "noticed"
 	signs, over := s.by.given(), c.Over()
+	a := s.bundle.Authority(s.whose)
+	above := a != nil && c.Authority != s.whose && len(a.Over) > 0 && (c.Authority == "" || slices.Contains(a.Over, c.Authority))
 	unvalidated := slices.Contains(waits, registrar.WaitsValidation) ||
 		slices.ContainsFunc(c.Deadlines, func(d opening.Deadline) bool { return !d.Met && d.What == opening.DeadlineValidation })
 	others := s.validators(c.Authority)
@@ -387,6 +451,7 @@ func (s *officerSeat) nextSteps(c *desk.OwnCase) {
 		{desk.StepAnswer, true, signs && asked && !over},
 		{desk.StepOpen, c.State == "released", released && c.Barred == nil && c.Deleted == nil && s.requester != ""},
 		{desk.StepWithdraw, false, signs && !over && (c.State == "recorded" || c.State == "authorised")},
+		{desk.StepAnnul, false, signs && above && (!over || released) && c.Barred == nil && c.Deleted == nil},
 		{desk.StepExtend, false, signs && !over && is(policy.Preservation, policy.Extension) && c.Quorum == 0},
 		{desk.StepSecrecy, false, signs && !over && c.State != "noticed"},
 		{desk.StepRedeliver, false, signs && !over && is(policy.Production) && c.Quorum > 0},
@@ -425,8 +490,11 @@ func (s *officerSeat) followUp(ctx context.Context, step desk.FollowUp, confirm 
 	if err != nil {
 		return "", err
 	}
+	if err := s.fits(ctx, step.Case, o); err != nil {
+		return "", err
+	}
 	var ready *readyStep
-	about, err := s.ruledAbout(ctx, step)
+	about, err := s.ruledAbout(ctx, step, o)
 	if err != nil {
 		return "", err
 	}
@@ -439,7 +507,7 @@ func (s *officerSeat) followUp(ctx context.Context, step desk.FollowUp, confirm 
 	if err != nil {
 		return "", err
 	}
-	return s.fileStep(ctx, ready, earlier)
+	return s.fileStep(ctx, step.Case, ready, earlier)
 }
 
 // signing is what a step is about.
@@ -460,7 +528,7 @@ func (s *officerSeat) signedStep(ctx context.Context, k jose.JSONWebKey, step de
 			return nil, errWaits.Because(errors.New(u.File))
 		}
 	}
-	words, err := s.wordsOfStep(ready.warrant, about.order, about.on)
+	words, err := s.wordsOfStep(step.Case, ready.warrant, about.order, about.on)
 	if err != nil {
 		return nil, err
 	}
@@ -507,44 +575,38 @@ func keyOf(step desk.FollowUp) string {
 
 // draftOf drafts what a step signs, as its command does.
 func (s *officerSeat) draftOf(k jose.JSONWebKey, step desk.FollowUp, earlier string) (*policy.Warrant, error) {
-	f := followUp{grounds: step.Text, targets: step.Targets}
+	f := followUp{grounds: step.Text, targets: step.Targets, other: slices.Contains([]string{desk.StepValidate, desk.StepAnswer, desk.StepRule, desk.StepAnnul}, step.Kind)}
+	var more func(w *policy.Warrant)
+	var err error
 	switch step.Kind {
-	case desk.StepWithdraw:
-		return f.draftOf(k, s.bundle, policy.Withdrawal, earlier, nil)
-	case desk.StepExtend:
-		return f.draftOf(k, s.bundle, policy.Extension, earlier, longer(step.Days))
-	case desk.StepSecrecy:
-		change, err := f.secrecy(step.Until, step.Until == "", s.Now())
-		if err != nil {
-			return nil, err
-		}
-		return f.draftOf(k, s.bundle, policy.SecrecyChange, earlier, change)
 	case desk.StepRedeliver:
 		if document.CheckDeliveryKey(step.Key) != nil { // the command also takes the name of a file, which may be a pipe
 			return nil, policy.ErrDeliveryKey
 		}
 		return redeliveryOf(earlier, step.Key, step.Name, step.Text)
-	}
-	f.other = true
-	switch step.Kind {
-	case desk.StepAnswer:
-		return f.draftOf(k, s.bundle, policy.Ruling, earlier, ruledOn(step.Digest, policy.Answered))
-	case desk.StepRule:
-		outcome := policy.Dismissed
-		if step.Upheld {
-			outcome = policy.Upheld
+	case desk.StepExtend:
+		more = longer(step.Days)
+	case desk.StepSecrecy:
+		if more, err = f.secrecy(step.Until, step.Until == "", s.Now()); err != nil {
+			return nil, err
 		}
-		return f.draftOf(k, s.bundle, policy.Ruling, earlier, ruledOn(step.Digest, outcome))
+	case desk.StepAnswer:
+		more = ruledOn(step.Digest, policy.Answered)
+	case desk.StepRule:
+		more = ruledOn(step.Digest, policy.Dismissed)
+		if step.Upheld {
+			more = ruledOn(step.Digest, policy.Upheld)
+		}
 	}
-	return f.draftOf(k, s.bundle, policy.Validation, earlier, nil)
+	return f.draftOf(k, s.bundle, stepKinds[step.Kind], earlier, more)
 }
 
 // errNotRead is of a question or an objection that is ruled on without having been read.
 var errNotRead = refusal.New(refusal.NotFound, "desk.ruled_unread",
 	"the question or the objection that this is about could not be read now, so the page that asks cannot show it: nothing was signed; open the case again, and choose one that stands there")
 
-// ruledAbout is what a step answers or rules on, word for word; "": it does neither.
-func (s *officerSeat) ruledAbout(ctx context.Context, step desk.FollowUp) (string, error) {
+// ruledAbout is what a step about an order answers or rules on, word for word; "": it does neither.
+func (s *officerSeat) ruledAbout(ctx context.Context, step desk.FollowUp, about desk.Signed) (string, error) {
 	if step.Kind != desk.StepAnswer && step.Kind != desk.StepRule {
 		return "", nil
 	}
@@ -561,7 +623,7 @@ func (s *officerSeat) ruledAbout(ctx context.Context, step desk.FollowUp) (strin
 	}
 	for _, o := range c.Objections {
 		if step.Kind == desk.StepRule && o.Digest == step.Digest {
-			return o.Says, nil
+			return o.Says, upheldFor(o, step, about)
 		}
 	}
 	if len(c.Unread) > 0 {
@@ -570,14 +632,35 @@ func (s *officerSeat) ruledAbout(ctx context.Context, step desk.FollowUp) (strin
 	return "", errNotRead
 }
 
-// wordsOfStep are what a person reads of a warrant before it is signed: what it is about, what it
-// answers or rules on, what it says, and every word of it.
-func (s *officerSeat) wordsOfStep(w *policy.Warrant, about desk.Signed, on string) (string, error) {
+// upheldFor refuses to uphold an objection for others than who made it.
+func upheldFor(o desk.Objection, step desk.FollowUp, about desk.Signed) error {
+	if !step.Upheld || len(step.Targets) == 0 || o.Target >= len(about.Targets) || slices.Contains(step.Targets, about.Targets[o.Target]) {
+		return nil
+	}
+	return errOtherObjector.Because(errors.New(about.Targets[o.Target]))
+}
+
+// wordsOfStep are what a person reads of a warrant before it is signed: which case and order it is
+// about, what it answers or rules on, for which pen names something ends, what it says, and every
+// word of it.
+func (s *officerSeat) wordsOfStep(id string, w *policy.Warrant, about desk.Signed, on string) (string, error) {
 	words, err := signedWords(s.bundle, w)
+	ends := w.Kind == policy.Withdrawal || w.Kind == policy.Annulment
 	if w.Ruling != nil {
 		words = fmt.Sprintf("%s\nRuling: %s, on %s\n", on, w.Ruling.Outcome, w.Ruling.Digest) + words
+		ends = w.Ruling.Outcome == policy.Upheld
 	}
-	return document.Printable(fmt.Sprintf("This %s will be signed and filed. It is about the %s %s, %s.\n\n%s", w.Kind, about.Kind, document.Visible(about.FileNumber), about.File, words)), err
+	whom := ""
+	switch n := len(about.Targets); {
+	case ends && len(w.Targets) > 0:
+		whom = fmt.Sprintf("\nAbout: %d of %d pen names, which are named below.", len(w.Targets), n)
+	case ends && n == 1:
+		whom = "\nAbout: the only pen name, " + about.Targets[0] + "."
+	case ends:
+		whom = fmt.Sprintf("\nAbout: all %d pen names.", n)
+	}
+	return document.Printable(fmt.Sprintf("This %s will be signed and filed. It is about the case %s: the %s %s of %s, issued on %s, %s.%s\n\n%s",
+		w.Kind, id, about.Kind, document.Visible(about.FileNumber), about.Authority, about.Issued.UTC().Format(time.DateOnly), about.File, whom, words)), err
 }
 
 // toFile is what a file beside one that was signed for a step says until that is filed, JSON.
@@ -587,6 +670,8 @@ type toFile struct {
 	Order  string `json:"order"`
 	Digest string `json:"digest,omitempty"`
 	Signed string `json:"signed"` // SHA-256 of what was signed, hex
+
+	Filed string `json:"filed,omitempty"` // the case that it is, once it is filed and not all of what was published is
 }
 
 // markOf is the name of that file, beside a signed one.
@@ -607,7 +692,7 @@ func (s *officerSeat) save(ready *readyStep, step desk.FollowUp, about desk.Sign
 		free = fmt.Sprintf("%s-%d", base, n)
 	}
 	hash := policy.Hash(ready.signed)
-	mark, err := json.Marshal(toFile{step.Case, step.Kind, step.Order, step.Digest, hex.EncodeToString(hash[:])})
+	mark, err := json.Marshal(toFile{Case: step.Case, Kind: step.Kind, Order: step.Order, Digest: step.Digest, Signed: hex.EncodeToString(hash[:])})
 	if err != nil {
 		return err
 	}
@@ -639,42 +724,117 @@ func (s *officerSeat) unfiled() (all []desk.Unfiled) {
 		if err != nil || signed == nil || hash != w.Signed {
 			continue
 		}
-		all = append(all, desk.Unfiled{Case: w.Case, Kind: w.Kind, Digest: w.Digest, Order: w.Order, Hash: hash, File: file, Says: saysOf(s.bundle, signed)})
+		all = append(all, desk.Unfiled{Case: w.Case, Kind: w.Kind, Digest: w.Digest, Order: w.Order, Hash: hash, File: file, Filed: w.Filed, Says: saysOf(s.bundle, signed)})
 	}
 	return all
 }
 
-// fileUnfiled files what was signed for a step of a case before, as it is.
-func (s *officerSeat) fileUnfiled(ctx context.Context, id, hash string) (string, error) {
+// waiting is what was signed for a step of a case before, and waits to be filed.
+func (s *officerSeat) waiting(id, hash string) (u desk.Unfiled, err error) {
 	if err := s.unlocked(); err != nil {
-		return "", err
+		return u, err
 	}
-	for _, u := range s.unfiled() {
-		if u.Case != id || u.Hash != hash {
-			continue
-		}
-		_, earlier, err := s.signedOrder(u.Order)
-		if err != nil {
-			return "", err
-		}
-		raw, err := readRegular(u.File)
-		if err != nil {
-			return "", err
-		}
-		ready := &readyStep{signed: strings.TrimSpace(string(raw)), file: u.File}
-		if sum := policy.Hash(ready.signed); hex.EncodeToString(sum[:]) != hash {
-			break
-		}
-		if ready.warrant, err = policy.ParseUnverified(ready.signed); err != nil {
-			return "", err
-		}
-		return s.fileStep(ctx, ready, earlier)
+	all := s.unfiled()
+	i := slices.IndexFunc(all, func(u desk.Unfiled) bool { return u.Case == id && u.Hash == hash })
+	if i < 0 {
+		return u, errNoneWaits
 	}
-	return "", errNoneWaits
+	return all[i], nil
 }
 
-// fileStep files what was signed for a step.
-func (s *officerSeat) fileStep(ctx context.Context, ready *readyStep, earlier string) (string, error) {
+// fileUnfiled files what was signed for a step of a case before, as it is.
+func (s *officerSeat) fileUnfiled(ctx context.Context, id, hash string) (string, error) {
+	u, err := s.waiting(id, hash)
+	if err != nil {
+		return "", err
+	}
+	o, earlier, err := s.signedOrder(u.Order)
+	if err != nil {
+		return "", err
+	}
+	if err := s.fits(ctx, id, o); err != nil {
+		return "", err
+	}
+	raw, err := readRegular(u.File)
+	if err != nil {
+		return "", err
+	}
+	ready := &readyStep{signed: strings.TrimSpace(string(raw)), file: u.File}
+	if sum := policy.Hash(ready.signed); hex.EncodeToString(sum[:]) != hash {
+		return "", errNoneWaits
+	}
+	if ready.warrant, err = policy.ParseUnverified(ready.signed); err != nil {
+		return "", err
+	}
+	return s.fileStep(ctx, id, ready, earlier)
+}
+
+// dropUnfiled has what was signed for a step wait no more. The signature counts still, so that the
+// file is kept, under a name by which the desk does not take it.
+func (s *officerSeat) dropUnfiled(id, hash string) (said string, err error) {
+	err = s.working(func() error {
+		u, err := s.waiting(id, hash)
+		switch {
+		case err != nil:
+			return err
+		case u.Filed != "":
+			return errNoneWaits
+		}
+		aside, err := putAside(u.File)
+		if err != nil {
+			return err
+		}
+		s.settled(u.File)
+		said = "It waits no more, and was not filed now. It is signed, and whoever has the file can file it still: " + aside
+		return nil
+	})
+	return said, err
+}
+
+// putAside gives a signed file a name that the desk and the commands take for no signed one.
+func putAside(file string) (aside string, err error) {
+	for n := 1; ; n++ {
+		if aside = file + ".aside"; n > 1 {
+			aside += "-" + strconv.Itoa(n)
+		}
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if err := os.Rename(file, aside); err != nil {
+		return "", secretfile.ErrUnwritable.Because(err)
+	}
+	return aside, nil
+}
+
+// settled forgets that what was signed for a step waits to be filed. If its mark stays it is filed
+// again, which changes nothing.
+func (s *officerSeat) settled(file string) {
+	os.Remove(markOf(file)) //nolint:errcheck // see above
+	s.atCases.mu.Lock()
+	defer s.atCases.mu.Unlock()
+	maps.DeleteFunc(s.atCases.ready, func(_ string, r *readyStep) bool { return r.file == file })
+}
+
+// partlyFiled notes as which case something is filed of which not all of what was published is.
+func partlyFiled(file, id string) error {
+	raw, err := readRegular(markOf(file))
+	if err != nil {
+		return err
+	}
+	var w toFile
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return err
+	}
+	w.Filed = id
+	if raw, err = json.Marshal(w); err != nil {
+		return err
+	}
+	return shell.WritePrivate(markOf(file), append(raw, '\n'))
+}
+
+// fileStep files what was signed for a step of a case.
+func (s *officerSeat) fileStep(ctx context.Context, id string, ready *readyStep, earlier string) (string, error) {
 	sub := policy.Submission{Warrant: ready.signed}
 	var folder string
 	var err error
@@ -687,7 +847,7 @@ func (s *officerSeat) fileStep(ctx context.Context, ready *readyStep, earlier st
 	}
 	switch {
 	case err != nil && st.Case != "":
-		return "", errPartly{err, st.Case}
+		return "", errPartly{errors.Join(err, partlyFiled(ready.file, st.Case)), st.Case}
 	case err != nil:
 		said, why := *shell.ProblemOf(explained(err)), errSavedNotFiled
 		if errors.As(unanswered(err), &errLost{}) || errors.Is(err, registrar.ErrOtherAnswer) {
@@ -695,10 +855,10 @@ func (s *officerSeat) fileStep(ctx context.Context, ready *readyStep, earlier st
 		}
 		return "", why.Because(fmt.Errorf("%s: %s", ready.file, said.Error()))
 	}
-	os.Remove(markOf(ready.file)) // else it is filed again, which changes nothing
-	s.atCases.mu.Lock()
-	maps.DeleteFunc(s.atCases.ready, func(_ string, r *readyStep) bool { return r.file == ready.file })
-	s.atCases.mu.Unlock()
+	s.settled(ready.file)
+	if st.About != nil && st.About.Case != id {
+		return "", desk.ErrFiledElsewhere.Because(fmt.Errorf("%s: it is about case %s", ready.file, st.About.Case))
+	}
 	text := fmt.Sprintf("The %s is signed, saved in %s, and filed.\n", ready.warrant.Kind, ready.file)
 	if ready.warrant.Kind == policy.Redelivery {
 		return text + "It is a case of its own, which custodians decide again:\n" + st.At(s.Now()), nil

@@ -34,9 +34,9 @@ type officerSeat struct {
 	open bool       // the desk is unlocked
 	key  *heldKey   // what is signed with; nil: the desk is locked, or signs nothing
 
-	verdicts map[string]*desk.Verdict // of orders, by their ids, as they were checked last
-	prepared map[string]*ready        // what was shown to be signed
-	pieces   map[string]evidenceSeen  // of evidence, by the names of their files
+	verdicts map[string]judged       // of orders, by their ids, as they were checked last
+	prepared map[string]*ready       // what was shown to be signed
+	pieces   map[string]evidenceSeen // of evidence, by the names of their files
 
 	work sync.Mutex // one thing at a time is done with the files of orders
 
@@ -44,7 +44,7 @@ type officerSeat struct {
 }
 
 func newOfficerSeat(p *program) *officerSeat {
-	return &officerSeat{program: p, verdicts: make(map[string]*desk.Verdict), prepared: make(map[string]*ready), pieces: make(map[string]evidenceSeen)}
+	return &officerSeat{program: p, verdicts: make(map[string]judged), prepared: make(map[string]*ready), pieces: make(map[string]evidenceSeen)}
 }
 
 // deskOfficer is `escrow desk clerk`.
@@ -64,7 +64,7 @@ func deskOfficer(p *program) *cobra.Command {
 	c.Long = `Serves the desk to a browser of yours on this machine, and to nobody else, and ends with Ctrl-C.
 
 It does what escrow warrant does (new, check, sign, file; list, status, open, deleted; withdraw, extend,
-secrecy, validate, answer, rule, redeliver) and escrow opening (check, sign), with the same questions
+secrecy, validate, answer, rule, annul, redeliver) and escrow opening (check, sign), with the same questions
 and the same checks. What is opened with --requester is shown until it is taken off the desk or the desk
 is locked, and kept in a folder that you choose, with the certificate to print.
 The key is opened on the first page: its passphrase, or the PIN of its device, is typed there, and again
@@ -166,7 +166,7 @@ func folderAt(name string) (string, error) {
 func (s *officerSeat) officer(ctx context.Context) (*desk.Officer, error) {
 	o := &desk.Officer{
 		ID: "officer", Name: "an officer", Unlocks: desk.Say("This desk has no key to sign with."), Unlock: s.unlock, Lock: s.lock, Folders: s.evidence,
-		Orders: s.list, Order: s.show, Posts: s.posts, Exhibit: s.exhibit, Answer: s.answer, Anew: s.anew, Check: s.check, Sign: s.sign, Take: s.take, File: s.file,
+		Orders: s.list, Order: s.show, Posts: s.posts, Exhibit: s.exhibit, Answer: s.answer, Anew: s.anew, Check: s.check, Sign: s.sign, Take: s.take, PutBack: s.putBack, File: s.file,
 		Cases: s.officerCases(), Openings: s.officerOpenings(),
 	}
 	if !s.by.given() {
@@ -276,6 +276,7 @@ func (s *officerSeat) lock() {
 	s.mu.Lock()
 	held := s.key
 	s.open, s.key = false, nil
+	clear(s.verdicts)
 	clear(s.prepared)
 	clear(s.pieces)
 	s.mu.Unlock()

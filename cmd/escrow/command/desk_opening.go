@@ -27,6 +27,8 @@ import (
 var (
 	errOpeningPlace = refusal.New(refusal.Invalid, "desk.opening_place",
 		"the folder is inside one with evidence, whose files others gave: names are not kept there; nothing was fetched or opened; name a folder outside of it")
+	errLockedMeanwhile = refusal.New(refusal.Conflict, "desk.locked_meanwhile",
+		"the desk was locked while the case was opened: what was opened is saved, with all that proves it, and is not shown; its folder is checked under Openings")
 	errIsDeleted = refusal.New(refusal.Conflict, "desk.stated_deleted",
 		"it is stated that what was delivered in this case is deleted: nothing was fetched or opened")
 )
@@ -110,18 +112,23 @@ func (s *officerSeat) openCase(ctx context.Context, id, folder string) (kept str
 	for _, t := range o.Targets {
 		shown.Targets = append(shown.Targets, openedTarget(t))
 	}
+	return folder, errors.Join(s.shows(id, shown), err)
+}
+
+// shows puts what was opened on the desk, unless that was locked meanwhile.
+func (s *officerSeat) shows(id string, opened *desk.Opened) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.open { // it was locked meanwhile
-		return folder, desk.ErrLocked
+	if !s.open {
+		return errLockedMeanwhile
 	}
 	s.atCases.mu.Lock()
 	defer s.atCases.mu.Unlock()
 	if s.atCases.opened == nil {
 		s.atCases.opened = make(map[string]*desk.Opened)
 	}
-	s.atCases.opened[id] = shown
-	return folder, err
+	s.atCases.opened[id] = opened
+	return nil
 }
 
 // amongEvidence reports whether a folder is, or would be, inside one of those with evidence.

@@ -1,8 +1,10 @@
 package command
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,6 +15,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -32,12 +35,12 @@ import (
 
 // Why a desk does not do what is asked of an order.
 var (
-	errNoOrder = refusal.New(refusal.NotFound, "desk.no_order",
-		"there is no such order here: nothing was done; its folder was moved, or the desk was started without it (--evidence)")
 	errNoStep = refusal.New(refusal.Conflict, "desk.no_step",
 		"this is not asked any more, or not yet: what you typed is kept; go on with the first question that is left")
 	errIsSigned = refusal.New(refusal.Conflict, "desk.order_signed",
 		"this order is signed, and what is signed cannot be changed: nothing was saved; begin another order about the same evidence")
+	errIsFiled = refusal.New(refusal.Conflict, "desk.order_filed",
+		"this order is filed already: nothing was changed; what ends it is signed on the page of its case")
 	errNotSigned = refusal.New(refusal.Conflict, "desk.order_unsigned",
 		"this order is not signed yet: nothing was sent; have it signed first")
 	errNoDraft = refusal.New(refusal.Conflict, "desk.no_draft",
@@ -73,8 +76,17 @@ func (s *officerSeat) seen(o order) desk.Order {
 // list is what a desk shows of all orders.
 func (s *officerSeat) list() (all []desk.Order, err error) {
 	orders, err := s.orders()
+	if err != nil {
+		return nil, err
+	}
 	for _, o := range orders {
 		all = append(all, s.seen(o))
+	}
+	astray, err := s.astray(orders)
+	for _, o := range astray {
+		w := s.seen(o)
+		w.Name, w.Astray = filepath.Base(o.base), true
+		all = append(all, w)
 	}
 	return all, err
 }
@@ -86,9 +98,7 @@ func (s *officerSeat) show(id string) (*desk.Order, error) {
 		return nil, err
 	}
 	w := s.seen(o)
-	s.mu.Lock()
-	w.Verdict = s.verdicts[id]
-	s.mu.Unlock()
+	w.Verdict = s.verdictOf(o)
 	if w.Signed {
 		signed, err := shell.ReadFile(o.signed())
 		if err != nil {
@@ -202,7 +212,6 @@ func (s *officerSeat) answer(id, step string, typed map[string]string, files map
 		if err := d.save(); err != nil {
 			return err
 		}
-		s.forgetVerdict(id)
 		next, err = s.drafted(o, d)
 		return err
 	})
@@ -232,7 +241,6 @@ func (s *officerSeat) anew(id string) error {
 		if raw, err = json.MarshalIndent(answers, "", "  "); err != nil {
 			return err
 		}
-		s.forgetVerdict(id)
 		if err := errors.Join(s.bind(o), forgetDraft(o), shell.WritePrivate(o.answers(), append(raw, '\n'))); err != nil {
 			return err
 		}
@@ -276,6 +284,9 @@ func (s *officerSeat) drafted(o order, d *interview) (next string, err error) {
 	text, err := policy.MarshalDraft(d.Draft())
 	if err != nil {
 		return "", err
+	}
+	if have, err := readRegular(o.draft()); err == nil && bytes.Equal(have, text) {
+		return "", nil
 	}
 	return "", shell.WritePrivate(o.draft(), text)
 }
@@ -363,42 +374,92 @@ func (s *officerSeat) countersigned(o order, signed string) (files []string) {
 	return files
 }
 
+// checking is what a check of an order looks at on this machine.
+type checking struct {
+	file string
+	text []byte
+	with checkable
+	sum  [32]byte // of all of it, by which a verdict is known to be about it
+}
+
+// toCheck is what a check of an order would look at now. Of the folder of its evidence the names,
+// sizes and times of files count: there can be films in it.
+func (s *officerSeat) toCheck(o order) (c checking, err error) {
+	earlier := ""
+	if c.file, c.text, earlier, err = s.textOf(o); err != nil {
+		return c, err
+	}
+	c.with = checkable{bundle: s.bundle, evidence: []string{o.folder}, exhibits: o.folder, earlier: earlier, online: s.server != "", revocation: s.revocation}
+	if is(o.signed()) {
+		c.with.named = true
+		c.with.countersigned = s.countersigned(o, strings.TrimSpace(string(c.text)))
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %q", s.bundle.Hash(), c.text)
+	for _, name := range append(append([]string{earlier}, c.with.countersigned...), s.revocation...) {
+		content, _ := os.ReadFile(name) // that it cannot be read, the check says
+		fmt.Fprintf(sum, " %q %q", name, content)
+	}
+	files, err := os.ReadDir(o.folder)
+	if err != nil {
+		return c, asUnreadable(err)
+	}
+	for _, file := range files {
+		if info, err := file.Info(); err == nil {
+			fmt.Fprintf(sum, " %q %d %d", file.Name(), info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	sum.Sum(c.sum[:0])
+	return c, nil
+}
+
+// judged is what a check found of what has that sum.
+type judged struct {
+	of      [32]byte
+	verdict *desk.Verdict
+}
+
+// verdictOf is what the last check of an order found; nil: there was none since it, its evidence or
+// what else was checked with it changed, or since the desk was locked.
+func (s *officerSeat) verdictOf(o order) *desk.Verdict {
+	s.mu.Lock()
+	last, ok := s.verdicts[o.id()]
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	if now, err := s.toCheck(o); err != nil || now.sum != last.of {
+		return nil
+	}
+	return last.verdict
+}
+
 // check is `escrow warrant check` of the draft, or of the signed warrant once there is one.
 func (s *officerSeat) check(ctx context.Context, id string) error {
 	return s.working(func() error {
-		s.forgetVerdict(id)
 		o, err := s.order(id)
 		if err != nil {
 			return err
 		}
-		file, text, earlier, err := s.textOf(o)
+		c, err := s.toCheck(o)
 		if err != nil {
 			return err
 		}
-		with := checkable{bundle: s.bundle, evidence: []string{o.folder}, exhibits: o.folder, earlier: earlier, online: true, revocation: s.revocation}
-		if is(o.signed()) {
-			with.named = true
-			with.countersigned = s.countersigned(o, strings.TrimSpace(string(text)))
-		}
-		v, err := s.program.check(ctx, file, text, with)
+		v, err := s.program.check(ctx, c.file, c.text, c.with)
 		if err != nil {
 			return err
 		}
-		shown := &desk.Verdict{Custodians: v.Custodians, NoticeDays: v.NoticeDays, SignedBy: v.SignedBy, Notes: v.Notes, NotChecked: v.NotChecked}
+		shown := &desk.Verdict{At: s.Now(), Custodians: v.Custodians, NoticeDays: v.NoticeDays, SignedBy: v.SignedBy, Notes: v.Notes, NotChecked: v.NotChecked}
 		for _, f := range v.Faults {
 			shown.Faults = append(shown.Faults, desk.Fault{Place: f.Place(), Text: f.String(), Step: policy.QuestionOf(policy.Fault{At: f.Field})})
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.verdicts[id] = shown
+		if s.open { // else it was locked meanwhile
+			s.verdicts[id] = judged{c.sum, shown}
+		}
 		return nil
 	})
-}
-
-func (s *officerSeat) forgetVerdict(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.verdicts, id)
 }
 
 // ready is a draft that was completed, to be shown and then signed as it is.
@@ -456,7 +517,6 @@ func (s *officerSeat) sign(_ context.Context, id string, confirm func(shown stri
 				return err
 			}
 			said = fmt.Sprintf("signed: %s, file %s, expires %s", o.signed(), document.Printable(r.warrant.FileNumber), r.warrant.Expiry.UTC().Format(time.DateOnly))
-			s.forgetVerdict(id)
 			return nil
 		})
 	})
@@ -513,8 +573,9 @@ func signedWords(b *policy.Bundle, w *policy.Warrant) (string, error) {
 	return out.String() + "\nThe document that is signed:\n" + document.Visible(string(text)), nil
 }
 
-// take keeps a warrant that somebody else signed, or what another authority signed about one.
-func (s *officerSeat) take(ctx context.Context, id string, content []byte) (said string, err error) {
+// take keeps a warrant that somebody else signed, or what another authority signed about one, and
+// says in what it differs from the draft. That the authority signed it is checked first.
+func (s *officerSeat) take(_ context.Context, id string, content []byte) (said string, err error) {
 	err = s.working(func() error {
 		o, err := s.order(id)
 		if err != nil {
@@ -525,7 +586,7 @@ func (s *officerSeat) take(ctx context.Context, id string, content []byte) (said
 		if err != nil {
 			return err
 		}
-		file := o.signed()
+		file, differs := o.signed(), ""
 		if w.Kind == policy.Validation {
 			a := s.bundle.Authority(w.Authority)
 			before, err := shell.ReadFile(o.signed())
@@ -534,16 +595,106 @@ func (s *officerSeat) take(ctx context.Context, id string, content []byte) (said
 				return errOtherOrder
 			}
 			file = o.base + "." + a.ID + ".jws"
-		} else if err := s.sameEvidence(o, w); err != nil {
+		} else {
+			if err := s.sameEvidence(o, w); err != nil {
+				return err
+			}
+			if differs, err = differsFrom(o, w); err != nil {
+				return err
+			}
+		}
+		if _, err := s.bundle.VerifyWarrant(signed); err != nil {
 			return err
 		}
 		out := shell.Out{File: file}
 		if err := out.WritePrivate([]byte(signed)); err != nil {
 			return err
 		}
-		s.forgetVerdict(id)
-		said = "kept: " + file
+		said = "kept: " + file + differs
 		return nil
+	})
+	return said, err
+}
+
+// differsFrom says in what a signed warrant says something else than the draft that was made here;
+// "": in nothing but what is filled in when it is signed, or there is no draft.
+func differsFrom(o order, signed *policy.Warrant) (string, error) {
+	text, err := readRegular(o.draft())
+	if err != nil {
+		return "", nil //nolint:nilerr // it was not made here
+	}
+	draft, _ := policy.ReadDraft(text)
+	if draft == nil {
+		return "", nil
+	}
+	var of [2]map[string]any
+	for i, w := range []*policy.Warrant{draft, signed} {
+		text, err := policy.MarshalDraft(*w)
+		if err != nil {
+			return "", err
+		}
+		if err := json.Unmarshal(text, &of[i]); err != nil {
+			return "", err
+		}
+		spare(of[i])
+	}
+	for _, filled := range []string{"id", "issued_at", "expiry", "bundle"} {
+		if of[0][filled] == nil {
+			delete(of[1], filled)
+		}
+	}
+	members := maps.Clone(of[0])
+	maps.Copy(members, of[1])
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if a, b := of[0][name], of[1][name]; !reflect.DeepEqual(a, b) {
+			was, err := json.Marshal(a)
+			is, jerr := json.Marshal(b)
+			if err = errors.Join(err, jerr); err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&out, "\n%s\n  draft:  %s\n  signed: %s", name, was, is)
+		}
+	}
+	if out.Len() == 0 {
+		return "", nil
+	}
+	return document.Visible("\nWhat was signed is not what the draft says. Read it, and put it away if it is not meant:" + out.String()), nil
+}
+
+// spare takes the empty lists out of a JSON object, and of all within it: they say what none says.
+func spare(of map[string]any) {
+	maps.DeleteFunc(of, func(_ string, member any) bool {
+		switch m := member.(type) {
+		case map[string]any:
+			spare(m)
+		case []any:
+			for _, one := range m {
+				if within, ok := one.(map[string]any); ok {
+					spare(within)
+				}
+			}
+			return len(m) == 0
+		}
+		return false
+	})
+}
+
+// putBack puts aside what somebody else signed, while it is not filed: it is not this order.
+func (s *officerSeat) putBack(id string) (said string, err error) {
+	err = s.working(func() error {
+		o, err := s.order(id)
+		switch {
+		case err != nil:
+			return err
+		case is(o.filed()):
+			return errIsFiled
+		case !is(o.signed()):
+			return errNotSigned
+		}
+		aside, err := putAside(o.signed())
+		said = "It is not filed from here. It is signed, and whoever has the file can file it still: " + aside
+		return err
 	})
 	return said, err
 }
@@ -705,7 +856,7 @@ func (s *officerSeat) exhibit(id, digest string) (x desk.Exhibit, content []byte
 			}
 		}
 	}
-	return x, nil, errNoOrder
+	return x, nil, desk.ErrNoOrder
 }
 
 // asUnreadable is a refusal as it is, and any other failure to read one of that.

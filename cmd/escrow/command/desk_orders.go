@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/desk"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
 )
@@ -243,14 +245,44 @@ func signedAbout(w *policy.Warrant, digests map[string]bool) bool {
 		!slices.ContainsFunc(named, func(d string) bool { return !digests[d] })
 }
 
-// bind notes which evidence an order is about.
+// bind notes which evidence an order is about, and where that is.
 func (s *officerSeat) bind(o order) error {
 	var all []string
 	for digest := range s.digestsOf(o.folder) {
 		all = append(all, digest)
 	}
 	slices.Sort(all)
-	return shell.WritePrivate(o.evidence(), []byte(strings.Join(all, "\n")+"\n"))
+	return shell.WritePrivate(o.evidence(), []byte(strings.Join(all, "\n")+"\n"+boundIn+o.folder+"\n"))
+}
+
+// boundIn begins the line of a folder among digests.
+const boundIn = "in "
+
+// astray are the orders that were begun here and are not filed, and that are about no evidence in
+// any folder now, with the folders that it was in. found are all others.
+func (s *officerSeat) astray(found []order) (all []order, err error) {
+	if s.cases == "" {
+		return nil, nil
+	}
+	used, err := usedBases(s.cases)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range found {
+		delete(used, filepath.Base(o.base))
+	}
+	for _, base := range slices.Sorted(maps.Keys(used)) {
+		o := order{base: filepath.Join(s.cases, base)}
+		if !is(o.evidence()) && !is(o.answers()) || is(o.filed()) {
+			continue
+		}
+		raw, _ := readRegular(o.evidence())
+		if _, folder, ok := strings.Cut(string(raw), "\n"+boundIn); ok {
+			o.folder = strings.TrimSuffix(folder, "\n")
+		}
+		all = append(all, o)
+	}
+	return all, nil
 }
 
 // filedAsCase is what the registrar said of an order when it was filed.
@@ -275,5 +307,5 @@ func (s *officerSeat) order(id string) (order, error) {
 			return o, nil
 		}
 	}
-	return order{}, errNoOrder
+	return order{}, desk.ErrNoOrder
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/desk"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening/openingtest"
@@ -166,7 +167,7 @@ func TestOrdersAreKnownByTheirEvidence(t *testing.T) {
 	if o.Signed || o.Case != "" || o.Begun {
 		t.Errorf("it shows the order of another case: %+v", o)
 	}
-	if _, err := s.posts(first, 0, 1); !errors.Is(err, errNoOrder) {
+	if _, err := s.posts(first, 0, 1); !errors.Is(err, desk.ErrNoOrder) {
 		t.Error("its posts are shown under that order: ", err)
 	}
 	c.answerAll(s, o.ID, c.answers())
@@ -304,13 +305,17 @@ func TestSignedAndNotFiledIsFound(t *testing.T) {
 
 	filed := make(chan policy.Submission, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodGet {
+			json.NewEncoder(w).Encode(map[string]any{"case": strings.TrimPrefix(r.URL.Path, registrar.PathWarrants+"/"), "state": "recorded"}) //nolint:errcheck // the test says so
+			return
+		}
 		var sub policy.Submission
 		if err := json.NewDecoder(r.Body).Decode(&sub); err != nil {
 			t.Error(err)
 		}
 		filed <- sub
 		hash := policy.Hash(sub.Warrant)
-		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{"case": strings.Repeat("b", 26), "warrant": hex.EncodeToString(hash[:]), "state": "recorded"}) //nolint:errcheck // the test says so
 	}))
 	defer srv.Close()

@@ -34,7 +34,10 @@ func saysOf(b *policy.Bundle, w *policy.Warrant) (all []desk.Said) {
 			add("Pen names", fmt.Sprintf("and %d more", len(w.Targets)-n))
 			break
 		}
-		text := fmt.Sprintf("%s on %s, posts in evidence: %d", t.Pseudonym, t.Platform, 1+len(t.Further))
+		text := fmt.Sprintf("%s on %s", t.Pseudonym, t.Platform)
+		if t.Evidence != "" {
+			text += fmt.Sprintf(", posts in evidence: %d", 1+len(t.Further))
+		}
 		if t.Role != "" {
 			text += ", a " + t.Role
 		}

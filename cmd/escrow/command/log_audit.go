@@ -90,13 +90,13 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 		}
 	}
 	report, err := log.Audit(ctx, source, o)
-	if err == nil && !held {
-		err = rules.ErrNotInLog
+	if !held && (err == nil || errors.Is(err, proof.ErrAudit)) {
+		err = errors.Join(err, rules.ErrNotInLog)
 	}
 	var seen *proof.SeenError
 	if (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) && errors.As(err, &seen) {
 		// The log could deny tomorrow what it signed today.
-		err = errors.Join(err, seen.Keep(f.since+".refused", report.Signed, shell.WriteFile))
+		seen.Keep(f.since+".refused", report.Signed, shell.WriteFile)
 	}
 	if err != nil {
 		return report, err

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/registrar"
-	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/rules"
 )
 
@@ -101,15 +99,17 @@ func (p *program) export(ctx context.Context, read readFlags, dir string) error 
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return proof.ErrMirror.Because(err)
+	site := filepath.Join(dir, filepath.FromSlash(registrar.PathLog))
+	unlock, err := lockMirror(site)
+	if err != nil {
+		return err
 	}
+	defer unlock()
 	for name, text := range map[string]string{"_headers": headersFile(), "nginx-headers.conf": nginxFile()} {
 		if err := shell.WriteFile(filepath.Join(dir, name), []byte(text)); err != nil {
 			return err
 		}
 	}
-	site := filepath.Join(dir, filepath.FromSlash(registrar.PathLog))
 	fetch, records := p.fetchRules(), p.fetchRecords()
 	if read.mirror != "" {
 		fetch, records = rules.FromMirror(read.mirror, fetch), rules.RecordsFromMirror(read.mirror, records)

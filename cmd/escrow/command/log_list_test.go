@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -206,8 +207,49 @@ func TestLogStatisticsByPeriod(t *testing.T) {
 	if r := o.run("log", "stats", "--by", "week"); r.code != 2 || !strings.Contains(r.errs, "--by is year or month") {
 		t.Error(r.code, r.errs)
 	}
-	// A log that breaks a rule has no statistics.
+	// A log that breaks a rule has its statistics, and is named: a finding stays in it for ever.
 	o.served.add(proof.ReleasedLeaf(o.now, 1, [32]byte{9}, nil))
+	for args, says := range map[string]string{"--by year": "  entries                9  \n", "--by month --json": `"size": 9`, "--csv": "addressee,year,so_far,", "": "addressee   " + origin} {
+		r := o.run(append([]string{"log", "stats"}, strings.Fields(args)...)...)
+		if r.code != 1 || !strings.Contains(r.errs, "proof.audit_failed") || !strings.Contains(r.errs, "entry 8: ") || !strings.Contains(r.out, says) {
+			t.Errorf("%s: %d %s%s", args, r.code, r.out, r.errs)
+		}
+	}
+	for range mostFindings {
+		o.served.add(proof.ReleasedLeaf(o.now, 1, [32]byte{9}, nil))
+	}
+	if r := o.run("log", "stats"); r.code != 1 || !strings.Contains(r.errs, "entry 8: ") || strings.Contains(r.errs, "entry 28: ") || !strings.Contains(r.errs, ", and ") {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	// It has none where something could not be judged, or not be read.
+	unjudged := o.endorse
+	o.endorse = nil
+	if r := o.run("log", "stats", "--by", "year"); r.code != 1 || !strings.Contains(r.errs, "proof.audit_failed") || r.out != "" {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	o.endorse = unjudged
+	// Nor under rules that the log does not hold.
+	raw, err := os.ReadFile(o.file)
+	next, file := new(policy.Bundle), o.file
+	if err == nil {
+		err = json.Unmarshal(raw, next)
+	}
+	if err == nil {
+		next.Succeed(o.bundle)
+		raw, err = next.Marshal()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.file = filepath.Join(t.TempDir(), "next.json")
+	if err := os.WriteFile(o.file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := o.run("log", "stats", "--by", "year"); r.code != 1 || !strings.Contains(r.errs, "proof.audit_failed") || r.out != "" {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	o.file = file
+	o.served.bytes([]byte(`{"v":2,"kind":"tomorrow"}`))
 	if r := o.run("log", "stats", "--by", "year"); r.code != 1 || !strings.Contains(r.errs, "proof.audit_failed") || r.out != "" {
 		t.Errorf("%d %s%s", r.code, r.out, r.errs)
 	}

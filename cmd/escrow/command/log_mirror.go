@@ -26,6 +26,11 @@ func logMirror(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			unlock, err := lockMirror(args[0])
+			if err != nil {
+				return err
+			}
+			defer unlock()
 			r, err := log.Mirror(ctx, source, args[0], p.leaves)
 			if err != nil {
 				return err

@@ -35,7 +35,7 @@ var (
 	errMonitorState = refusal.New(refusal.Conflict, "log.monitor_state",
 		"the folder's monitor.json is damaged, gone, of another log, or cannot be written, so that alarms could be lost or said again: keep the folder as evidence and begin with an empty one")
 	errMonitorRuns = refusal.New(refusal.Conflict, "log.monitor_runs",
-		"another monitor works in this folder: let it end, or give each its own")
+		"another monitor, mirror or export works in this folder: let it end, or give each its own")
 )
 
 // monitor is `escrow log monitor`: what it watches, and whom it tells.
@@ -81,15 +81,17 @@ func logMonitor(p *program) *cobra.Command {
 		"  fork        the log signed two histories, or goes back; both checkpoints are kept in\n" +
 		"              DIR, with what convicts it, and anybody checks them by\n" +
 		"              escrow log split refused-X refused-X.known --divergence refused-X.divergence\n" +
-		"              --bundle bundle.json (of trees of one size there is no divergence, and the\n" +
-		"              alarm says the command without). The folder watches no further then\n" +
-		"  stall       no tree that witnesses cosigned came for --stale-after\n" +
+		"              --bundle bundle.json (of trees of one size, and of a log that goes back, there\n" +
+		"              is no divergence, and the alarm says the command without). The folder watches\n" +
+		"              no further then, but for evidence that it could not write: it looks again\n" +
+		"  stall       no tree that witnesses cosigned came for --stale-after, or one that they\n" +
+		"              cosigned in the future\n" +
 		"  overdue     persons were to be told by a day that passed; an emergency was neither\n" +
 		"              confirmed nor lapsed in time\n" +
 		"  lapse       an emergency lapsed\n" +
 		"  repeated    rules came into force again, or in another place than theirs\n" +
 		"  statistics  numbers do not add up, or the record that --record names publishes others\n" +
-		"              than its entries come to, or an old count\n" +
+		"              than its entries come to, an old count, or more entries than the log has\n" +
 		"  rule        an entry breaks another rule\n\n" +
 		"Each cause is one alarm, which DIR/monitor.json remembers: it is said once, and again\n" +
 		"only if it ended and came back. What is merely old is none: not a copy or a cache that\n" +
@@ -126,10 +128,7 @@ func (m *monitor) begin(ctx context.Context) (unlock func(), err error) {
 	if err := m.tell.check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(m.dir, 0o755); err != nil {
-		return nil, proof.ErrMirror.Because(err)
-	}
-	if unlock, err = lockMonitor(filepath.Join(m.dir, "monitor.lock")); err != nil {
+	if unlock, err = lockMirror(m.dir); err != nil {
 		return nil, err
 	}
 	if m.state, err = readMonitorState(filepath.Join(m.dir, "monitor.json"), m.bundle.Log.Origin, m.Now()); err != nil {
@@ -197,9 +196,9 @@ func (m *monitor) round(ctx context.Context) error {
 	}
 	fresh := m.state.note(found, m.tell.names(), m.Now())
 	// What is to be told is on disk before anybody is told: it is told twice rather than never.
-	if err := m.state.write(); err != nil {
-		return err
-	}
+	// Where nothing can be written it is told all the same, and refused below.
+	m.state.write() //nolint:errcheck // see above
+
 	unsaid := m.say(found, fresh, failed) // nobody is waited for before
 	untold := m.tell.all(ctx, m.state)
 	if len(fresh) > 0 {
@@ -273,15 +272,16 @@ type finding struct {
 	seen     *openLog // the newest tree of the copy; nil: there is none
 	cosigned time.Time
 	audited  bool // so that a duty which is not among the alarms was done
+	addsUp   bool // so that numbers which did not are mended
 	fresh    bool // so that a stall is over
-	right    bool // so that the record publishes what its entries come to
+	right    bool // so that the record publishes what its entries come to, or none is named
 	ahead    []ahead
 }
 
 // look brings the copy up to date, compares it with peers, and audits it. It returns what it
 // saw, also if it fails.
 func (m *monitor) look(ctx context.Context) (*finding, error) {
-	f := new(finding)
+	f := &finding{right: m.record == ""}
 	if m.state.forked() {
 		return f, nil
 	}
@@ -296,19 +296,28 @@ func (m *monitor) look(ctx context.Context) (*finding, error) {
 	if err != nil {
 		return f, errors.Join(failed, proof.ErrMirror.Because(err))
 	}
-	if f.cosigned, err = log.CosignedAt(kept, m.Now()); err != nil {
-		return f, errors.Join(failed, err)
+	f.cosigned, err = log.CosignedAt(kept, m.Now())
+	stall := func(format string, args ...any) {
+		f.alarms = append(f.alarms, proof.Alarm{Cause: proof.AlarmStall, Kind: proof.AlarmStall, Text: fmt.Sprintf(format, args...)})
 	}
-	if f.fresh = m.Now().Sub(f.cosigned) <= m.staleAfter; !f.fresh {
-		f.alarms = append(f.alarms, proof.Alarm{Cause: proof.AlarmStall, Kind: proof.AlarmStall,
-			Text: fmt.Sprintf("the newest tree was cosigned at %s, longer ago than %v", f.cosigned.UTC().Format(time.RFC3339), m.staleAfter)})
+	switch f.fresh = err == nil && m.Now().Sub(f.cosigned) <= m.staleAfter; {
+	case errors.Is(err, proof.ErrStale):
+		stall("the newest tree was cosigned in the future, so that its age is not known: compare the clocks of this machine and of the witnesses")
+	case err != nil:
+		failed = errors.Join(failed, err)
+	case !f.fresh:
+		stall("the newest tree was cosigned at %s, longer ago than %v", f.cosigned.UTC().Format(time.RFC3339), m.staleAfter)
 	}
-	failed = errors.Join(failed, m.exchange(ctx, log, f), unread)
+	failed = errors.Join(failed, m.exchange(ctx, log, publishes, f), unread)
 	report, err := audit(ctx, m.program, auditFlags{trustFlags: m.trustFlags, mirror: m.dir})
 	if report != nil && report.Checkpoint.N > 0 {
 		f.seen = &openLog{Checkpoint: report.Checkpoint}
 		f.alarms = append(f.alarms, report.Alarms()...)
 		f.audited = report.Leaves == report.Checkpoint.N
+		f.addsUp = err == nil
+		if f.cosigned.IsZero() {
+			f.cosigned = report.Cosigned
+		}
 	}
 	if publishes != nil && f.audited {
 		failed = errors.Join(failed, m.countAgain(ctx, log, publishes, report.Checkpoint.Tree.N, f))
@@ -358,11 +367,9 @@ func (m *monitor) bring(ctx context.Context, f *finding) (*proof.Log, error) {
 	var seen *proof.SeenError
 	switch {
 	case errors.Is(err, proof.ErrSplitView) && errors.As(err, &seen):
-		f.alarms = append(f.alarms, m.fork("the log signed two histories: "+seen.Error(), seen))
-		return log, nil
+		return log, m.fork(f, "the log signed two histories", seen, err)
 	case errors.Is(err, proof.ErrRollback) && errors.As(err, &seen):
-		f.alarms = append(f.alarms, m.fork("a quorum of witnesses cosigned a smaller tree after a larger: "+seen.Error(), seen))
-		return log, nil
+		return log, m.fork(f, "a quorum of witnesses cosigned a smaller tree after a larger", seen, err)
 	case errors.Is(err, proof.ErrOlder):
 		return log, nil // a cache, or a replica that lags
 	case err != nil:
@@ -372,53 +379,71 @@ func (m *monitor) bring(ctx context.Context, f *finding) (*proof.Log, error) {
 	return log, rules.Mirror(moving, m.dir, log, m.fetchRules(), m.fetchRecords())
 }
 
-// fork is the alarm, with the files that were kept and the command that checks them.
-func (m *monitor) fork(text string, seen *proof.SeenError) proof.Alarm {
-	a := proof.Alarm{Cause: proof.AlarmFork, Kind: proof.AlarmFork, Evidence: []string{seen.Kept, seen.Kept + ".known"}}
+// causeUnkept is a fork whose evidence could not be written: it convicts nobody, and the next round
+// looks again.
+const causeUnkept = proof.AlarmFork + "/unkept"
+
+// fork adds the alarm, with the files that were kept and the command that checks them. It returns
+// the refusal if they could not be written.
+func (m *monitor) fork(f *finding, what string, seen *proof.SeenError, refused error) error {
+	a := proof.Alarm{Cause: proof.AlarmFork, Kind: proof.AlarmFork, Text: what + ": " + seen.Error()}
+	if seen.Unkept != nil {
+		a.Cause = causeUnkept
+		f.alarms = append(f.alarms, a)
+		return refused
+	}
+	a.Evidence = []string{seen.Kept, seen.Kept + ".known"}
 	check := fmt.Sprintf("escrow log split %s %s.known", seen.Kept, seen.Kept)
 	if seen.Divergence != nil {
 		a.Evidence = append(a.Evidence, seen.Kept+".divergence")
 		check += fmt.Sprintf(" --divergence %s.divergence", seen.Kept)
 	}
-	a.Text = text + "; anybody checks it by: " + check + " --bundle " + m.bundles[0]
-	return a
+	a.Text += "; anybody checks it by: " + check + " --bundle " + m.bundles[0]
+	f.alarms = append(f.alarms, a)
+	return nil
 }
 
-// exchange compares the copy with what other observers keep. One of theirs that is larger is
-// kept until the copy is as large.
-func (m *monitor) exchange(ctx context.Context, log *proof.Log, f *finding) (failed error) {
+// exchange compares the copy with what other observers keep, and with the checkpoint that a record
+// counts by. One of theirs that is larger is kept until the copy is as large.
+func (m *monitor) exchange(ctx context.Context, log *proof.Log, publishes *countedPeriods, f *finding) (failed error) {
 	for _, peer := range m.peers {
-		theirs := [][]byte{[]byte(m.state.Waiting[peer])}
-		read, err := m.checkpointOf(ctx, peer)
-		if err != nil {
+		signed, err := m.checkpointOf(ctx, peer)
+		failed = errors.Join(failed, err, m.compare(ctx, log, peer, signed, f))
+	}
+	if publishes != nil {
+		// What is wrong with its checkpoint otherwise, it is asked for at a first round.
+		if err := m.compare(ctx, log, m.recordAt(checkpointFile), publishes.signed, f); errors.Is(err, proof.ErrSplitView) {
 			failed = errors.Join(failed, err)
-		} else {
-			theirs = append(theirs, read)
 		}
-		for _, signed := range theirs {
-			if len(signed) == 0 {
-				continue
+	}
+	return failed
+}
+
+// compare compares the copy with the checkpoint that a peer shows, nil for none, and with one that it
+// showed when that was larger.
+func (m *monitor) compare(ctx context.Context, log *proof.Log, peer string, shown []byte, f *finding) (failed error) {
+	for _, signed := range [][]byte{[]byte(m.state.Waiting[peer]), shown} {
+		if len(signed) == 0 {
+			continue
+		}
+		err := log.Exchange(ctx, m.dir, signed)
+		var seen *proof.SeenError
+		switch {
+		case errors.Is(err, proof.ErrSplitView) && errors.As(err, &seen):
+			return errors.Join(failed, m.fork(f, "the log signed one history for this observer and another for "+peer, seen, err))
+		case errors.Is(err, proof.ErrOlder) && errors.As(err, &seen):
+			if m.state.Waiting[peer] == "" {
+				m.state.Waiting[peer] = string(signed)
 			}
-			err := log.Exchange(ctx, m.dir, signed)
-			var seen *proof.SeenError
-			switch {
-			case errors.Is(err, proof.ErrSplitView) && errors.As(err, &seen):
-				f.alarms = append(f.alarms, m.fork("the log signed one history for this observer and another for "+peer+": "+seen.Error(), seen))
-				return failed
-			case errors.Is(err, proof.ErrOlder) && errors.As(err, &seen):
-				if m.state.Waiting[peer] == "" {
-					m.state.Waiting[peer] = string(signed)
-				}
-				if larger := (ahead{peer, seen.Known.Size}); !slices.Contains(f.ahead, larger) {
-					f.ahead = append(f.ahead, larger)
-				}
-				continue
-			case err != nil:
-				failed = errors.Join(failed, shell.InFile(peer, 0, err))
+			if larger := (ahead{peer, seen.Known.Size}); !slices.Contains(f.ahead, larger) {
+				f.ahead = append(f.ahead, larger)
 			}
-			if m.state.Waiting[peer] == string(signed) {
-				delete(m.state.Waiting, peer)
-			}
+			continue
+		case err != nil:
+			failed = errors.Join(failed, shell.InFile(peer, 0, err))
+		}
+		if m.state.Waiting[peer] == string(signed) {
+			delete(m.state.Waiting, peer)
 		}
 	}
 	return failed
@@ -455,9 +480,13 @@ func (p *program) get(ctx context.Context, address string, most int64) ([]byte, 
 	return b, nil
 }
 
-// lockMonitor takes the lock of a folder for this process.
-func lockMonitor(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+// lockMirror makes the folder of a monitor, mirror or export, and takes its lock for this process:
+// each would remove what another is writing.
+func lockMirror(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, proof.ErrMirror.Because(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "monitor.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, secretfile.ErrUnwritable.Because(err)
 	}

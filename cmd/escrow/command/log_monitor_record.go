@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,10 +20,12 @@ import (
 var errRecord = refusal.New(refusal.Unavailable, "log.record_unread",
 	"the statistics of the public record could not be compared with the log: see that --record is its address, and try again")
 
-// What alarms about a record say: that its numbers are wrong, and that they are old.
+// What alarms about a record say: that its numbers are wrong, that they are old, and that it counts
+// more than there is.
 const (
-	causeRecord    = proof.AlarmNumbers + "/record"
-	causeOldRecord = causeRecord + "/old"
+	causeRecord      = proof.AlarmNumbers + "/record"
+	causeOldRecord   = causeRecord + "/old"
+	causeAheadRecord = causeRecord + "/ahead"
 )
 
 // mayLag is how far a record may be behind: its service follows the log every 15 seconds, and a
@@ -41,6 +42,9 @@ type followedRecord struct {
 	Least   int64     `json:"least"` // entries that it is to count,
 	Owed    int64     `json:"owed"`  // and that it is to count
 	By      time.Time `json:"by"`    // from then on
+
+	Ahead int64     `json:"ahead,omitzero"` // entries that it counted and the copy did not have,
+	Since time.Time `json:"since,omitzero"` // and when; zero if the copy has what it counts
 }
 
 // maxStatistics bounds the statistics of a record, in bytes: a century has 1,200 months.
@@ -62,7 +66,7 @@ type countedPeriods struct {
 
 	raw      []byte
 	at       time.Time // when it was read
-	signed   []byte    // at a first round: the record's checkpoint
+	signed   []byte    // the record's checkpoint, which was read before
 	dateless error     // why that could not be read
 }
 
@@ -71,11 +75,9 @@ func (m *monitor) publishedStatistics(ctx context.Context) (*countedPeriods, err
 	if m.record == "" {
 		return nil, nil
 	}
-	p, address := new(countedPeriods), strings.TrimRight(m.record, "/")
-	if m.state.Record.Address != m.record {
-		p.signed, p.dateless = m.get(ctx, address+checkpointFile, proof.MaxCheckpoint)
-	}
-	raw, err := m.get(ctx, address+statisticsFile, maxStatistics)
+	p := new(countedPeriods)
+	p.signed, p.dateless = m.get(ctx, m.recordAt(checkpointFile), proof.MaxCheckpoint)
+	raw, err := m.get(ctx, m.recordAt(statisticsFile), maxStatistics)
 	if err != nil {
 		return nil, errRecord.Because(err)
 	}
@@ -86,15 +88,19 @@ func (m *monitor) publishedStatistics(ctx context.Context) (*countedPeriods, err
 	return p, nil
 }
 
+func (m *monitor) recordAt(file string) string { return strings.TrimRight(m.record, "/") + file }
+
 // errCounted ends the counting.
 var errCounted = errors.New("counted")
 
 // countAgain counts the entries of the copy, which has so many and was audited, as far as a
 // record has counted them. Other numbers are an alarm, and what was published is kept.
 func (m *monitor) countAgain(ctx context.Context, log *proof.Log, published *countedPeriods, size int64, f *finding) error {
+	first := m.state.Record.Address != m.record
 	if published.Size > size {
-		return errRecord.Because(fmt.Errorf("it counts %d entries, where the log shows %d", published.Size, size))
+		return m.countsMore(published, size, f)
 	}
+	m.state.Record.Ahead, m.state.Record.Since = 0, time.Time{}
 	tiles, err := proof.Directory(m.dir)
 	if err != nil {
 		return err
@@ -119,27 +125,59 @@ func (m *monitor) countAgain(ctx context.Context, log *proof.Log, published *cou
 	if err := json.Compact(&theirs, published.raw); err != nil {
 		return errRecord.Because(err)
 	}
-	file := filepath.Join(m.dir, "refused-statistics.json")
-	alarm := func(cause, format string, args ...any) {
-		f.alarms = append(f.alarms, proof.Alarm{Cause: cause, Kind: proof.AlarmNumbers, Evidence: []string{file}, Text: fmt.Sprintf(format, args...)})
-	}
+	var failed error
 	if f.right = bytes.Equal(ours, theirs.Bytes()); !f.right {
-		alarm(causeRecord, "the numbers by month that %s publishes are not those that its %d entries come to: escrow log statistics --by month --json shows them", m.record, published.Size)
+		failed = m.accuse(f, published, causeRecord, "the numbers by month that %s publishes are not those that its %d entries come to: escrow log statistics --by month --json shows them", m.record, published.Size)
 	}
-	first := m.state.Record.Address != m.record
-	var undated error
 	if least := m.leastCounted(published, size); published.Size < least {
-		alarm(causeOldRecord, "the numbers by month that %s publishes are old: they count %d entries, and there were %d long ago enough", m.record, published.Size, least)
+		failed = errors.Join(failed, m.accuse(f, published, causeOldRecord, "the numbers by month that %s publishes are old: they count %d entries, and there were %d long ago enough", m.record, published.Size, least))
 	} else if first && published.Size < size {
-		var at time.Time
-		if at, undated = m.datedAt(log, published); undated == nil && f.cosigned.Sub(at) > mayDate {
-			alarm(causeOldRecord, "the numbers by month that %s publishes are old: they count %d entries, as of %s, and there are %d", m.record, published.Size, at.UTC().Format(time.RFC3339), size)
+		at, undated := m.datedAt(log, published)
+		if failed = errors.Join(failed, undated); undated == nil && m.shownAt(f).Sub(at) > mayDate {
+			failed = errors.Join(failed, m.accuse(f, published, causeOldRecord, "the numbers by month that %s publishes are old: they count %d entries, as of %s, and there are %d", m.record, published.Size, at.UTC().Format(time.RFC3339), size))
+			m.state.Record.Least = published.Size + 1 // else it would be right until it owes what the copy has
 		}
 	}
-	if !slices.ContainsFunc(f.alarms, func(a proof.Alarm) bool { return strings.HasPrefix(a.Cause, causeRecord) }) {
-		return undated
+	return failed
+}
+
+// accuse adds an alarm about a record, and keeps what it published.
+func (m *monitor) accuse(f *finding, published *countedPeriods, cause, format string, args ...any) error {
+	a := proof.Alarm{Cause: cause, Kind: proof.AlarmNumbers, Text: fmt.Sprintf(format, args...)}
+	file := filepath.Join(m.dir, "refused-statistics.json")
+	err := shell.WriteFile(file, published.raw)
+	if err == nil {
+		a.Evidence = []string{file}
 	}
-	return errors.Join(undated, shell.WriteFile(file, published.raw))
+	f.alarms = append(f.alarms, a)
+	return err
+}
+
+// countsMore judges a record that counts more entries than the copy has. For a moment that is the
+// copy's fault. If witnesses cosigned the copy's tree [mayLag] after the record counted more, it
+// counts what the log does not have, or the log hides it from this observer.
+func (m *monitor) countsMore(published *countedPeriods, size int64, f *finding) error {
+	r := &m.state.Record
+	if r.Address != m.record {
+		*r = followedRecord{Address: m.record}
+	}
+	r.Least = max(r.Least, size)
+	if size >= r.Ahead { // what it counted then is there by now
+		r.Ahead, r.Since = published.Size, published.at.UTC()
+	}
+	if m.shownAt(f).Sub(r.Since) <= mayLag {
+		return errRecord.Because(fmt.Errorf("it counts %d entries, where the log shows %d", published.Size, size))
+	}
+	return m.accuse(f, published, causeAheadRecord, "%s counts %d entries, and the log has %d: it counted %d at %s, and witnesses cosigned fewer after that",
+		m.record, published.Size, size, r.Ahead, r.Since.Format(time.RFC3339))
+}
+
+// shownAt is when the tree of the copy was the log's, as far as this machine knows.
+func (m *monitor) shownAt(f *finding) time.Time {
+	if now := m.Now(); now.Before(f.cosigned) {
+		return now
+	}
+	return f.cosigned
 }
 
 // datedAt is when the checkpoint that a record counts by was cosigned. A first round, which
@@ -149,7 +187,8 @@ func (m *monitor) datedAt(log *proof.Log, published *countedPeriods) (time.Time,
 	err := published.dateless
 	if err == nil {
 		var c torchwood.Checkpoint
-		if c, err = log.OpenCheckpoint(published.signed); err == nil && c.N != published.Size {
+		// It was read before the numbers, which can be of a larger tree by then.
+		if c, err = log.OpenCheckpoint(published.signed); err == nil && c.N > published.Size {
 			err = fmt.Errorf("it has %d entries", c.N)
 		}
 	}

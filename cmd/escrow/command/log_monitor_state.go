@@ -73,7 +73,8 @@ func (s *monitorState) note(f *finding, tell []string, now time.Time) (fresh []p
 		return slices.ContainsFunc(f.alarms, func(a proof.Alarm) bool { return a.Cause == cause })
 	}
 	s.Alarms = slices.DeleteFunc(s.Alarms, func(r *remembered) bool {
-		ended := r.Kind == proof.AlarmStall && f.fresh || r.Kind == proof.AlarmOverdue && f.audited || strings.HasPrefix(r.Cause, causeRecord) && f.right
+		ended := r.Kind == proof.AlarmStall && f.fresh || r.Kind == proof.AlarmOverdue && f.audited || r.Cause == proof.AlarmNumbers && f.addsUp ||
+			strings.HasPrefix(r.Cause, causeRecord) && f.right || r.Cause == causeUnkept && there(proof.AlarmFork)
 		return ended && !there(r.Cause) && len(r.Untold) == 0
 	})
 	for _, a := range f.alarms {
@@ -125,9 +126,10 @@ func (s *monitorState) before() (n int) {
 	return n
 }
 
-// forked reports whether the log was convicted: what it shows after that counts for nothing.
+// forked reports whether the log was convicted, by evidence that is kept: what it shows after that
+// counts for nothing.
 func (s *monitorState) forked() bool {
-	return slices.ContainsFunc(s.Alarms, func(r *remembered) bool { return r.Kind == proof.AlarmFork })
+	return slices.ContainsFunc(s.Alarms, func(r *remembered) bool { return r.Cause == proof.AlarmFork })
 }
 
 // write replaces the file in one step.

@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -199,22 +200,30 @@ func TestMonitorAccusesNobodyOfWhatIsOld(t *testing.T) {
 	}
 }
 
-// M24, F22: the log shows two histories. Whoever saw one keeps both checkpoints, and others can
-// check them.
+// M23, M24, F22: the log shows two histories, or goes back in its own. Whoever saw one keeps both
+// checkpoints, and others can check them.
 func TestMonitorKeepsAFork(t *testing.T) {
-	for name, c := range map[string]struct{ common, theirs int }{"as large": {3, 6}, "larger": {3, 30}, "smaller": {3, 4}} {
+	for name, c := range map[string]struct {
+		common, theirs int
+		after          time.Duration
+		code           string
+	}{
+		"as large": {3, 6, 0, "proof.split_view"}, "larger": {3, 30, 0, "proof.split_view"}, "smaller": {3, 4, 0, "proof.split_view"},
+		"M23 it goes back": {4, 4, 2*proof.MaxSkew + time.Second, "proof.rollback"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			o := newObserved(t)
-			w := newWatched(t, o)
+			w := newWatched(t, o, "--stale-after", "1h")
 			o.served.opened(o.now.AddDate(1, 0, 0))
 			w.quiet("a case")
 			honest := o.served
+			o.at(o.now.Add(c.after))
 			o.served = honest.fork(c.common)
 			for len(o.served.leaves) < c.theirs {
 				o.served.add(proof.ErasedLeaf(o.now, [32]byte{1}, "label "+itoa(int64(len(o.served.leaves)))))
 			}
 			r := w.round("another history", "fork")
-			convict(t, o, w.dir, r)
+			convict(t, o, w.dir, r, c.code)
 			o.served = honest
 			asked := len(o.asked)
 			if r := w.round("it behaves again"); r.code != 1 || !strings.Contains(r.errs, "log.forked: ") || len(o.asked) != asked {
@@ -224,20 +233,123 @@ func TestMonitorKeepsAFork(t *testing.T) {
 	}
 }
 
-// convict checks the evidence as a stranger would.
-func convict(t *testing.T, o *observed, dir string, r result) {
+// convict checks the evidence as a stranger would, by the command that the alarm says.
+func convict(t *testing.T, o *observed, dir string, r result, code string) {
 	t.Helper()
 	kept, err := filepath.Glob(filepath.Join(dir, "refused-*"))
 	if err != nil || len(kept) < 2 || len(kept) > 3 || !strings.Contains(r.errs, kept[0]) {
 		t.Fatalf("%v is kept: %s", kept, r.errs)
 	}
-	args := []string{"log", "split", kept[0], kept[0] + ".known"}
-	if slices.Contains(kept, kept[0]+".divergence") {
-		args = append(args, "--divergence", kept[0]+".divergence")
+	_, command, _ := strings.Cut(r.out, "; anybody checks it by: escrow ")
+	command, _, _ = strings.Cut(command, "\n")
+	if r := run(t, nil, strings.Fields(command)...); r.code != 1 || !strings.HasPrefix(r.errs, "escrow: "+code+": ") {
+		t.Errorf("%s: %d %s%s", command, r.code, r.out, r.errs)
 	}
-	if r := o.run(args...); r.code != 1 || !strings.Contains(r.errs, "proof.split_view: ") {
-		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+}
+
+// blocked puts something where a file is to be written. What it returns takes it away.
+func blocked(t *testing.T, file string) (free func()) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(file, "something in the way"), 0o700); err != nil {
+		t.Fatal(err)
 	}
+	return func() {
+		if err := os.RemoveAll(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// I23: a fork whose evidence cannot be written is an alarm, and convicts nobody. The monitor looks
+// again until it has the evidence, and says each time what is wrong.
+func TestMonitorLooksAgainForEvidence(t *testing.T) {
+	for name, by := range map[string]func(w *watched, two *history){
+		"what the server shows": func(w *watched, two *history) { w.served = two },
+		"what a peer shows": func(w *watched, two *history) {
+			peer := filepath.Join(t.TempDir(), "peer")
+			if err := os.WriteFile(peer, two.checkpoint(len(two.leaves)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.args = []string{"--peer", peer}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newObserved(t)
+			w := newWatched(t, o)
+			o.served.opened(o.now.AddDate(1, 0, 0))
+			w.quiet("a case")
+			two := o.served.fork(3)
+			two.add(proof.ErasedLeaf(o.now, [32]byte{1}, "label"))
+			by(w, two)
+			text, _, _ := strings.Cut(string(two.checkpoint(4)), "\n\n")
+			sum := sha256.Sum256([]byte(text + "\n"))
+			free := blocked(t, filepath.Join(w.dir, fmt.Sprintf("refused-%x.known", sum[:8])))
+			if r := w.round("it cannot be written", "fork/unkept"); !strings.Contains(r.errs, "; evidence could not be written: ") || strings.Contains(r.errs, "anybody checks it") || strings.Contains(r.out, "evidence: ") {
+				t.Errorf("%s%s", r.out, r.errs)
+			}
+			if r := w.round("nor now"); r.code != 1 || !strings.HasPrefix(r.errs, "escrow: proof.split_view: ") || !strings.Contains(r.errs, "; evidence could not be written: ") || !strings.Contains(r.out, "said before: fork: ") {
+				t.Errorf("%d %s%s", r.code, r.out, r.errs)
+			}
+			free()
+			r := w.round("now it can", "fork")
+			if convict(t, o, w.dir, r, "proof.split_view"); strings.Contains(r.out, "said before: ") {
+				t.Error(r.out)
+			}
+			if r := w.round("it is kept"); r.code != 1 || !strings.Contains(r.errs, "log.forked: ") {
+				t.Errorf("%d %s%s", r.code, r.out, r.errs)
+			}
+		})
+	}
+}
+
+// A monitor that cannot write what it remembers says its alarms, and that.
+func TestMonitorThatCannotRemember(t *testing.T) {
+	o := newObserved(t)
+	w := newWatched(t, o)
+	w.quiet("the beginning")
+	free := blocked(t, filepath.Join(w.dir, "monitor.json.unfinished"))
+	o.at(o.now.Add(11 * time.Minute))
+	for range 2 { // what is not remembered comes again
+		if r := w.round("no tree comes", "stall"); !strings.Contains(r.errs, "\nescrow: log.monitor_state: ") {
+			t.Errorf("%d %s%s", r.code, r.out, r.errs)
+		}
+	}
+	free()
+	w.round("now it remembers", "stall")
+	w.quiet("and has said so")
+}
+
+// M17: cosignatures that lie in the future do not switch a monitor off: that is an alarm, and peers
+// and entries are looked at all the same.
+func TestMonitorIsNotSwitchedOffByTheFuture(t *testing.T) {
+	o := newObserved(t)
+	w := newWatched(t, o)
+	w.quiet("the beginning")
+	c := o.served.opened(o.now.AddDate(1, 0, 0))
+	o.served.cosigned = o.now.AddDate(10, 0, 0)
+	if r := w.round("the future", "stall"); !strings.Contains(r.errs, "stall: the newest tree was cosigned in the future") || !strings.HasPrefix(r.out, "6 entries, cosigned 2036-03-02T12:00:00Z, ") {
+		t.Errorf("%s%s", r.out, r.errs)
+	}
+	w.quiet("still")
+	o.served.add(proof.ReleasedLeaf(o.now, c, [32]byte{9}, proof.AllMarks(1)))
+	o.served.cosigned = o.now.AddDate(10, 0, 0)
+	w.round("an entry that breaks a rule", "rule/out_of_order/"+itoa(int64(len(o.served.leaves))-1))
+	two := o.served.fork(3)
+	two.add(proof.ErasedLeaf(o.now, [32]byte{1}, "label"))
+	peer := filepath.Join(t.TempDir(), "peer")
+	if err := os.WriteFile(peer, two.checkpoint(4), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	honest := newWatched(t, o)
+	o.served.cosigned = o.now.Add(time.Hour)
+	honest.round("another begins then", "stall", "rule/out_of_order/"+itoa(int64(len(o.served.leaves))-1))
+	o.renewed()
+	honest.quiet("the clocks are right again")
+	o.at(o.now.Add(11 * time.Minute))
+	honest.round("so that it stalls again", "stall")
+	w.args = []string{"--peer", peer}
+	o.served.cosigned = o.now.AddDate(10, 0, 0)
+	convict(t, o, w.dir, w.round("a peer saw another history", "fork"), "proof.split_view")
 }
 
 // A split view shown to two monitors is caught when they exchange checkpoints: by files, by
@@ -273,7 +385,7 @@ func TestMonitorsExchangeCheckpoints(t *testing.T) {
 			var r result
 			if c.first >= c.second {
 				r = first.round("the first sees it", "fork")
-				convict(t, o, first.dir, r)
+				convict(t, o, first.dir, r, "proof.split_view")
 				return
 			}
 			first.quiet("the first is behind, and keeps what the second has")
@@ -288,9 +400,9 @@ func TestMonitorsExchangeCheckpoints(t *testing.T) {
 			first.args = []string{"--peer", filepath.Join(second.dir, "checkpoint")}
 			grow(one, c.second, "one ")
 			r = first.round("the first is as far", "fork")
-			convict(t, o, first.dir, r)
+			convict(t, o, first.dir, r, "proof.split_view")
 			o.served = two
-			convict(t, o, second.dir, second.round("and the second sees the first", "fork"))
+			convict(t, o, second.dir, second.round("and the second sees the first", "fork"), "proof.split_view")
 		})
 	}
 }
@@ -314,7 +426,7 @@ func TestMonitorKeepsWhatAPeerShowedOnce(t *testing.T) {
 	for range 6 {
 		o.served.add(proof.ErasedLeaf(o.now, [32]byte{1}, "label "+itoa(int64(len(o.served.leaves)))))
 	}
-	convict(t, o, w.dir, w.round("it has changed its mind", "fork"))
+	convict(t, o, w.dir, w.round("it has changed its mind", "fork"), "proof.split_view")
 }
 
 // A webhook that fails, hangs or is killed loses no alarm.
@@ -516,14 +628,23 @@ func TestMonitorRefuses(t *testing.T) {
 	if err := os.WriteFile(state, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := lockMonitor(filepath.Join(dir, "monitor.lock"))
-	if err != nil {
-		t.Fatal(err)
+	site := filepath.Join(t.TempDir(), "site")
+	for folder, args := range map[string][]string{dir: once, filepath.Join(t.TempDir(), "mirror"): {"log", "mirror"}, filepath.Join(site, "log"): {"log", "export", site}} {
+		unlock, err := lockMirror(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(args) == 2 {
+			args = append(args, folder)
+		}
+		if r := o.run(args...); r.code != 1 || !strings.Contains(r.errs, "log.monitor_runs") {
+			t.Errorf("%v: %d %s%s", args, r.code, r.out, r.errs)
+		}
+		unlock()
+		if r := o.run(args...); r.code != 0 {
+			t.Errorf("%v: %s", args, r.errs)
+		}
 	}
-	if r := o.run(once...); r.code != 1 || !strings.Contains(r.errs, "log.monitor_runs") {
-		t.Errorf("%d %s%s", r.code, r.out, r.errs)
-	}
-	unlock()
 	if r := o.run(once...); r.code != 0 {
 		t.Error(r.errs)
 	}
@@ -619,12 +740,131 @@ func TestMonitorCountsTheRecordAgain(t *testing.T) {
 	w.quiet("it is mended")
 	published = strings.Replace(right, `"released": 2`, `"released": 3`, 1)
 	w.round("an opening more", "statistics/record")
-	for name, text := range map[string]string{
-		"nothing": "", "another log": strings.Replace(right, o.bundle.Log.Origin, "x", 1), "ahead of the log": strings.Replace(right, `"size": 11`, `"size": 12`, 1),
-	} {
+	published = right
+	w.quiet("mended")
+	for name, text := range map[string]string{"nothing": "", "another log": strings.Replace(right, o.bundle.Log.Origin, "x", 1)} {
 		published = text
 		if r := w.round(name); r.code != 1 || !strings.Contains(r.errs, "log.record_unread") || text == right {
 			t.Errorf("%s: %d %s%s", name, r.code, r.out, r.errs)
+		}
+	}
+	published = strings.Replace(right, `"released": 2`, `"released": 3`, 1)
+	w.round("another opening more", "statistics/record")
+	w.args = nil
+	if r := w.round("no record is named any more"); r.code != 0 || strings.Contains(r.out, "said before: ") {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+}
+
+// shownRecord is a public record that shows what a test lets it.
+type shownRecord struct {
+	*httptest.Server
+	o          *observed
+	published  string
+	checkpoint string // empty: it has none
+}
+
+func newShownRecord(t *testing.T, o *observed) *shownRecord {
+	r := &shownRecord{o: o}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, asked *http.Request) {
+		switch {
+		case !strings.HasSuffix(asked.URL.Path, "/checkpoint.txt"):
+			io.WriteString(rw, r.published)
+		case r.checkpoint == "":
+			rw.WriteHeader(http.StatusNotFound)
+		default:
+			io.WriteString(rw, r.checkpoint)
+		}
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// honest is what it is to publish.
+func (r *shownRecord) honest() string {
+	said := r.o.run("log", "stats", "--by", "month", "--json")
+	if said.code != 0 {
+		r.o.t.Fatal(said.errs)
+	}
+	return said.out
+}
+
+// A record that counts more entries than the log has is waited for, for the copy can be behind. If
+// witnesses cosign fewer long enough after that, it is an alarm.
+func TestMonitorFindsARecordThatCountsMore(t *testing.T) {
+	o := newObserved(t)
+	w := newWatched(t, o)
+	o.served.opened(o.now.AddDate(1, 0, 0))
+	record := newShownRecord(t, o)
+	more := strings.Replace(record.honest(), `"size": 6`, `"size": 11`, 1)
+	if more == record.honest() {
+		t.Fatal(more)
+	}
+	unread := func(what string) {
+		t.Helper()
+		if r := w.round(what); r.code != 1 || !strings.Contains(r.errs, "log.record_unread: ") || !strings.Contains(r.errs, "it counts 11 entries, where the log shows 6") {
+			t.Errorf("%s: %d %s%s", what, r.code, r.out, r.errs)
+		}
+	}
+	w.args = []string{"--record", record.URL}
+	record.published = more
+	unread("it counts more at a first round")
+	o.later(mayLag)
+	unread("for a moment")
+	o.at(o.now.Add(5 * time.Minute))
+	unread("no newer tree says that it is wrong")
+	o.renewed()
+	if r := w.round("and now one does", "statistics/record/ahead"); !strings.Contains(r.errs, "counts 11 entries, and the log has 6: it counted 11 at 2026-03-02T12:00:00Z") || !strings.Contains(r.errs, "refused-statistics.json") {
+		t.Error(r.errs)
+	}
+	w.quiet("still")
+	record.published = record.honest()
+	if r := w.round("it is mended"); r.code != 0 || strings.Contains(r.out, "said before: ") {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	record.published = more
+	unread("again")
+	o.later(mayLag)
+	o.served.opened(o.now.AddDate(1, 0, 0)) // 11 by now, of which it knew before
+	record.published = record.honest()
+	w.quiet("the copy was behind")
+}
+
+// A record counts by a checkpoint, which is what another observer sees.
+func TestMonitorComparesTheCheckpointOfARecord(t *testing.T) {
+	o := newObserved(t)
+	w := newWatched(t, o)
+	o.served.opened(o.now.AddDate(1, 0, 0))
+	two := o.served.fork(3)
+	two.add(proof.ErasedLeaf(o.now, [32]byte{1}, "label"))
+	record := newShownRecord(t, o)
+	record.published, record.checkpoint = record.honest(), string(o.served.checkpoint(6))
+	w.args = []string{"--record", record.URL}
+	w.quiet("the same")
+	record.checkpoint = string(two.checkpoint(4))
+	r := w.round("another", "fork")
+	if convict(t, o, w.dir, r, "proof.split_view"); !strings.Contains(r.errs, "another for "+record.URL+"/checkpoint.txt: ") {
+		t.Error(r.errs)
+	}
+}
+
+// What ended is forgotten; what was not looked at has not ended.
+func TestMonitorForgetsWhatEnded(t *testing.T) {
+	sums := proof.Alarm{Cause: proof.AlarmNumbers, Kind: proof.AlarmNumbers}
+	for name, c := range map[string]struct {
+		then  finding
+		stays bool
+	}{
+		"the numbers add up":             {finding{audited: true, addsUp: true}, false},
+		"they still do not":              {finding{audited: true, alarms: []proof.Alarm{sums}}, true},
+		"something else was found first": {finding{audited: true}, true},
+		"nothing could be read":          {finding{}, true},
+	} {
+		s := &monitorState{}
+		s.note(&finding{audited: true, alarms: []proof.Alarm{sums}}, nil, time.Time{})
+		s.note(&c.then, nil, time.Time{})
+		if stays := len(s.Alarms) == 1; stays != c.stays {
+			t.Errorf("%s: %v", name, s.Alarms)
 		}
 	}
 }
@@ -634,26 +874,8 @@ func TestMonitorCountsTheRecordAgain(t *testing.T) {
 func TestMonitorFindsAnOldRecord(t *testing.T) {
 	o := newObserved(t)
 	o.served.opened(o.now.AddDate(1, 0, 0))
-	var published, checkpoint string
-	record := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/record/checkpoint.txt" {
-			if checkpoint == "" {
-				rw.WriteHeader(http.StatusNotFound)
-			}
-			io.WriteString(rw, checkpoint)
-			return
-		}
-		io.WriteString(rw, published)
-	}))
-	defer record.Close()
+	record := newShownRecord(t, o)
 	of := func(size int) string { return string(o.served.checkpoint(size)) }
-	honest := func() string {
-		r := o.run("log", "stats", "--by", "month", "--json")
-		if r.code != 0 {
-			t.Fatal(r.errs)
-		}
-		return r.out
-	}
 	nothing := fmt.Sprintf(`{"addressee":%q,"size":0,"by":"month","periods":[]}`, o.bundle.Log.Origin)
 	watch := func() *watched {
 		w := newWatched(t, o)
@@ -661,22 +883,22 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 		return w
 	}
 	w := watch()
-	published = nothing
+	record.published = nothing
 	w.round("the first round finds that nothing is counted", "statistics/record/old")
 	w.quiet("and has said so")
-	six := honest()
-	published = six
+	six := record.honest()
+	record.published = six
 	w.quiet("it is mended")
 	o.served.opened(o.now.AddDate(1, 0, 0))
-	published = honest()
+	record.published = record.honest()
 	w.quiet("it counts more")
-	published = six
+	record.published = six
 	if r := w.round("it counts less than it did", "statistics/record/old"); !strings.Contains(r.errs, "count 6 entries, and there were 11") || !strings.Contains(r.errs, "refused-statistics.json") {
 		t.Error(r.errs)
 	}
 	w.quiet("still")
 	// A first round, which saw nothing before, asks how old what is counted is.
-	checkpoint = of(6)
+	record.checkpoint = of(6)
 	o.later(4 * time.Minute)
 	w = watch()
 	w.quiet("they are those of four minutes ago")
@@ -685,8 +907,14 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 	if r := w.round("and of longer ago", "statistics/record/old"); !strings.Contains(r.errs, "count 6 entries, as of 2026-03-02T12:00:00Z, and there are 11") {
 		t.Error(r.errs)
 	}
-	for name, text := range map[string]string{"none": "", "another's": of(11), "a changed one": strings.Replace(checkpoint, "\n6\n", "\n7\n", 1)} {
-		checkpoint = text
+	for range 3 { // it neither ends nor begins again
+		if r := w.round("it is as old"); r.code != 0 || !strings.Contains(r.out, "said before: statistics: ") {
+			t.Errorf("%d %s%s", r.code, r.out, r.errs)
+		}
+		o.later(mayLag)
+	}
+	for name, text := range map[string]string{"none": "", "another's": of(11), "a changed one": strings.Replace(record.checkpoint, "\n6\n", "\n7\n", 1)} {
+		record.checkpoint = text
 		w := watch()
 		if r := w.round(name); r.code != 1 || !strings.Contains(r.errs, "log.record_unread: ") || !strings.Contains(r.errs, "at a first round its checkpoint does not tell since when") {
 			t.Errorf("%s: %d %s%s", name, r.code, r.out, r.errs)
@@ -695,7 +923,10 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 		o.later(3 * time.Minute)
 		w.round("the next finds it by what it remembers", "statistics/record/old")
 	}
-	checkpoint = of(6) // of now
+	record.checkpoint = of(3) // of now, and the record was made again before its numbers were read
+	w = watch()
+	w.quiet("numbers that are newer than the checkpoint")
+	record.checkpoint = of(6) // of now
 	w = watch()
 	w.quiet("six of eleven may be those of a moment ago")
 	o.later(time.Minute)
@@ -704,25 +935,26 @@ func TestMonitorFindsAnOldRecord(t *testing.T) {
 	w.round("and no longer ago", "statistics/record/old")
 	o.later(time.Minute)
 	w.quiet("and still are")
-	published = honest()
+	record.published = record.honest()
 	o.served.opened(o.now.AddDate(1, 0, 0))
 	o.later(time.Hour)
 	w.quiet("what came since the last round need not be counted")
+	record.checkpoint = of(11)
 	for name, text := range map[string]string{
-		"a number that the log does not count": strings.Replace(published, `"size"`, `"solved": 900, "size"`, 1),
-		"a month of it":                        strings.Replace(published, `"targets"`, `"solved": 900, "targets"`, 1),
-		"a size that is said twice":            strings.Replace(published, `"size"`, `"size": 900, "size"`, 1),
-		"no months":                            published[:strings.Index(published, "[")] + "[]}",
+		"a number that the log does not count": strings.Replace(record.published, `"size"`, `"solved": 900, "size"`, 1),
+		"a month of it":                        strings.Replace(record.published, `"targets"`, `"solved": 900, "targets"`, 1),
+		"a size that is said twice":            strings.Replace(record.published, `"size"`, `"size": 900, "size"`, 1),
+		"no months":                            record.published[:strings.Index(record.published, "[")] + "[]}",
 	} {
-		if text == published {
+		if text == record.published {
 			t.Fatal(name)
 		}
-		w, right := watch(), published
-		published = text
+		w, right := watch(), record.published
+		record.published = text
 		w.round(name, "statistics/record")
-		published = right
+		record.published = right
 	}
-	if o.run("log", "stats", "--by", "month", "--json").out == published {
+	if o.run("log", "stats", "--by", "month", "--json").out == record.published {
 		t.Error("the log did not grow")
 	}
 }

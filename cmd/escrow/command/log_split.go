@@ -26,13 +26,17 @@ var errSplitUnknown = refusal.New(refusal.Conflict, "log.split_unknown",
 
 func logSplit(p *program) *cobra.Command {
 	var bundle, divergence string
-	c := leaf("split A B", "Compare two checkpoints that two observers kept: has the log signed two histories?",
+	c := leaf("split A B", "Compare two checkpoints that two observers kept: has the log signed two histories, or gone back?",
 		"escrow log split alba.checkpoint bruno.checkpoint --bundle bundle.json", cobra.ExactArgs(2),
 		func(_ context.Context, args []string) error {
 			if err := require([2]string{"bundle", bundle}); err != nil {
 				return err
 			}
 			b, err := p.readBundle(bundle)
+			if err != nil {
+				return err
+			}
+			log, err := b.TrustedLog()
 			if err != nil {
 				return err
 			}
@@ -71,6 +75,9 @@ func logSplit(p *program) *cobra.Command {
 					Title: fmt.Sprintf("%s (two trees of %d leaves: root %s and root %s)", proof.ErrSplitView.Mend, f.Sizes[0], f.Roots[0], f.Roots[1])}
 			case f.Sizes[0] == f.Sizes[1]:
 				return p.print(f, fmt.Sprintf("no split view: both are the tree of %d leaves with root %s", f.Sizes[0], f.Roots[0]))
+			case log.VerifyRollback(signed[0], signed[1]) == nil:
+				return &registrar.Problem{Code: proof.ErrRollback.Code,
+					Title: fmt.Sprintf("%s (the tree of %d leaves was cosigned after that of %d)", proof.ErrRollback.Mend, min(f.Sizes[0], f.Sizes[1]), max(f.Sizes[0], f.Sizes[1]))}
 			}
 			if acquitted {
 				return p.print(f, fmt.Sprintf("no split view: by %s the tree of %d leaves contains that of %d", divergence, max(f.Sizes[0], f.Sizes[1]), min(f.Sizes[0], f.Sizes[1])))
@@ -86,7 +93,11 @@ func logSplit(p *program) *cobra.Command {
 		"two histories: the exit code is 1, and the files are the proof. Of two sizes that\n" +
 		"takes the divergence which an audit, a mirror or a monitor kept: --divergence FILE.\n" +
 		"Without it nobody can know, and the command says so (log.split_unknown), with the exit\n" +
-		"code 1. Cosignatures of witnesses do not matter; the log alone answers for what it signs."
+		"code 1. Cosignatures of witnesses do not matter; the log alone answers for what it signs.\n\n" +
+		"A log that went back is proof.rollback: a quorum of the bundle's witnesses cosigned the\n" +
+		"smaller tree after one had cosigned the larger, by more than clocks may differ. The log\n" +
+		"and those witnesses answer for that, whether or not the larger contains the smaller. Give\n" +
+		"the bundle that was in force then: witnesses of others do not count."
 	c.Example += "\n  escrow log split refused-X refused-X.known --divergence refused-X.divergence --bundle bundle.json"
 	c.Flags().StringVar(&divergence, "divergence", "", "file that an audit or a mirror kept beside a checkpoint: two of different sizes are compared by it")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that names the log and its key")
