@@ -265,7 +265,7 @@ func (g *growth) person(i int) {
 	began := time.Now()
 	g.must(who.Press(ctx, "Sign in with Penname", nil))
 	there := time.Now()
-	g.page(who, "consent", who.Page.URL.Path, "Sign in to "+g.w.Town.Name)
+	g.page(who, "consent", who.Page.URL.RequestURI(), "Sign in to "+g.w.Town.Name)
 	began = began.Add(time.Since(there)) // a sign-in shows the page once
 	g.must(who.Press(ctx, "Sign in to "+g.w.Town.Name, nil))
 	g.since("sign-in", began)
