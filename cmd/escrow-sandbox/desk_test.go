@@ -487,7 +487,7 @@ func (d *deskAt) endorses(w *world.World) {
 	if hash := fmt.Sprintf("%x", sha256.Sum256(want)); err != nil || !strings.Contains(string(payload), hash) || !strings.Contains(string(payload), "alba") {
 		d.t.Errorf("another endorsement: %s, %v", payload, err)
 	}
-	if status, body := d.get("/witness"); status != http.StatusOK || !strings.Contains(body, "It runs.") || !strings.Contains(body, "The newest tree that it cosigned has") {
+	if status, body := d.get("/witness"); status != http.StatusOK || !strings.Contains(body, "It runs.") || !strings.Contains(body, "The newest checkpoint that it cosigned is of") {
 		d.t.Error(status, body)
 	}
 }
