@@ -23,6 +23,7 @@ import (
 	"github.com/penname/penname/escrow/web/pagetest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/languages"
 	"github.com/penname/penname/verifier/token"
 )
@@ -92,7 +93,7 @@ func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Prov
 		"consent.html anew": consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"privacy.html": legalPage{Waits: &waitsFor{"/authorize/x", "Town Square"}}, "privacy.html told": legalPage{Legal: Legal{Controller: "Example Trust\n1 High Street", Ground: "You consent.", Complaints: web.Contact{Text: "https://authority.example", Link: "https://authority.example"}, Notice: web.Contact{Text: "on paper"}}},
 		"accessibility.html": legalPage{},
-		"me.html":            mePage{}, "sealed.html": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley"), "birthdate": []byte("1986-03-14"), "address": []byte("1 High Street\nTown")}, "/me", false), "sealed.html anew": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley")}, "/authorize/x", true),
+		"me.html":            mePage{}, "sealed.html": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley"), "birthdate": []byte("1986-03-14"), "address": []byte("1 High Street\nTown")}, identity.Claims{1: identity.Private("true"), 2: identity.Private("GB")}, "/me", false), "sealed.html anew": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley")}, identity.Claims{}, "/authorize/x", true),
 		"receipt.html":           receiptPage{Receipt: token.Receipt{Issuer: "https://penname.example", Record: "abcdefghijklmnopqrstuvwxya." + strings.Repeat("0f", 32), Day: time.Now()}, Signed: strings.Repeat("x", 400)},
 		"me.html with pen names": mePage{PenNames: mine, Names: names},
 		"me.html noticed":        mePage{Welcome: "back", PenNames: mine, Names: names, Notices: shown(issue.Notice{Platform: "town-square", Fields: []string{"name", "address"}})},
