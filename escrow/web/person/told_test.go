@@ -112,3 +112,16 @@ func TestTheListOfChangesKeepsNoWordOfADevice(t *testing.T) {
 		t.Error(data)
 	}
 }
+
+// What the provider told us, and what is not sealed, is shown once, too; later the file has it.
+func TestWhatIsVouchedForIsShown(t *testing.T) {
+	s := newService(t)
+	b := s.browser()
+	b.stays = true
+	b.shows("GET", b.prove("post", jo).String(), nil, http.StatusOK, "Check what was sealed", "It told us this besides", "<li>You are over 18</li>", `href="/me/data.json"`)
+	b.stays = false
+	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "That file alone has what your identity provider vouches for", "!when you came", "No warrant opens when you signed in")
+	if _, data := b.do("GET", s.origin+dataPath, nil); !strings.Contains(data, `"age_over_18":"true"`) {
+		t.Error(data)
+	}
+}
