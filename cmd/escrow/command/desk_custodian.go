@@ -266,7 +266,7 @@ func (s *deskSeat) takenBack(id string, err error) error {
 		forget(c.exhibits.of)
 		delete(s.cases, id)
 	}
-	return desk.ErrTakenBack.Because(err)
+	return desk.ErrTakenBack
 }
 
 // saidSince shows in an open case what was said in it since it was reviewed. What cannot be read

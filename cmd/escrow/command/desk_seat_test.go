@@ -185,6 +185,7 @@ func TestALostStatementMayHaveArrived(t *testing.T) {
 // TestATakenBackCaseIsClosed: an answer in a case that its court took back meanwhile says that nothing was
 // signed or sent, and the case is open no more; what was signed before that is not said to be unsigned.
 func TestATakenBackCaseIsClosed(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	for _, row := range []struct {
 		err  error
 		over bool
@@ -195,7 +196,7 @@ func TestATakenBackCaseIsClosed(t *testing.T) {
 		{&registrar.Problem{Status: 503, Code: "unavailable", Title: "later"}, false},
 		{custodian.ErrYouAnswered, false},
 	} {
-		s := &deskSeat{home: &home{program: &program{}}, cases: map[string]*openCase{"x": {}}}
+		s := &deskSeat{home: &home{program: &program{}}, cases: map[string]*openCase{"x": {exhibits: exhibitFolder{of: "exhibits-of-nobody-"}}}}
 		err := s.takenBack("x", row.err)
 		if said := deskProblem(err).Title; errors.Is(err, desk.ErrTakenBack) != row.over || (s.open("x") == nil) != row.over || strings.Contains(said, "the court took the order back") != row.over {
 			t.Errorf("%v: %s", row.err, said)
