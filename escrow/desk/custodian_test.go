@@ -264,6 +264,17 @@ func TestAgainTakesNoWordsOfAForm(t *testing.T) {
 	}
 }
 
+// bare has the page of a case leave out who asks, which only a review of a registrar's case can say.
+func (a *at) bare() {
+	a.t.Helper()
+	whole, err := files.ReadFile("pages/case.html")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.pages = spoken(languages.Ours)
+	template.Must(a.pages[languages.English].Parse(strings.Replace(string(whole), "{{range $r.WhoAsks}}", "{{range $r.Findings}}", 1)))
+}
+
 // TestARecusalEndsTheDraft: who does not judge a case has nothing begun in it, also where another tab
 // sends what was ticked before, and its page offers no question and no check.
 func TestARecusalEndsTheDraft(t *testing.T) {
@@ -271,13 +282,7 @@ func TestARecusalEndsTheDraft(t *testing.T) {
 	open := &Case{Review: &custodian.Review{Warrant: &policy.Warrant{}}}
 	o.Custodian.Case = func(string) *Case { return open }
 	a := enteredBy(t, o)
-	whole, err := files.ReadFile("pages/case.html")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bare := strings.Replace(string(whole), "{{range $r.WhoAsks}}", "{{range $r.Findings}}", 1) // which only a review of a registrar's case can say
-	a.pages = spoken(languages.Ours)
-	template.Must(a.pages[languages.English].Parse(bare))
+	a.bare()
 	a.unlock()
 	page := "/case/" + anID
 	typed := url.Values{"text": {"I know him."}, "approve:t0vote": {"no"}, "ask:text": {"Which one?"}}
@@ -315,14 +320,20 @@ func TestAPassphraseChangedBefore(t *testing.T) {
 	}
 }
 
-// TestOwnWordsStandBeside: what was signed stands with the words that were agreed to with it.
+// TestOwnWordsStandBeside: what was signed stands with the words that were agreed to with it, and where
+// the case is open with the pen names that it numbers.
 func TestOwnWordsStandBeside(t *testing.T) {
 	f := &fake{answered: Answered{Kind: Approve, At: time.Now(), Signed: "pen name 1: approve"}}
-	a := entered(t, f)
+	o := Options{Custodian: f.custodian()}
+	a := enteredBy(t, o)
+	a.bare()
 	a.unlock()
 	_, body := a.do(http.MethodGet, "/case/"+anID, nil)
-	lacks(t, body, "In your own words:")
+	lacks(t, body, "In your own words:", "pen1a")
 	f.answered.Words = "It is \u202eplain."
+	o.Custodian.Case = func(string) *Case {
+		return &Case{Review: &custodian.Review{Warrant: &policy.Warrant{}, Targets: []custodian.Target{{PenName: "pen1a", Platform: "forum.example"}}}}
+	}
 	_, body = a.do(http.MethodGet, "/case/"+anID, nil)
-	has(t, body, "In your own words:", "It is ", "plain.")
+	has(t, body, "In your own words:", "It is ", "plain.", "<li>Pen name 1: <bdi>pen1a</bdi> on <bdi>forum.example</bdi></li>")
 }
