@@ -498,12 +498,13 @@ func (c *public) leave(ctx context.Context, client int, chance *rand.Rand) {
 		if err != nil {
 			c.told("%s has no receipt: %v", who.Name, err)
 		}
-		op.Outcome, op.Receipt, op.Record = robustness.OK, commitment, strings.Trim(recordOf.FindString(b.Page.Body), "<>")
+		label, _, _ := strings.Cut(recordOf.FindString(b.Page.Body), ".")
+		op.Outcome, op.Receipt, op.Record = robustness.OK, commitment, label
 	})
 }
 
-// recordOf is the label on a receipt.
-var recordOf = regexp.MustCompile(`>[a-z2-7]{26}<`)
+// recordOf is the beginning of a receipt's line: its label and salt.
+var recordOf = regexp.MustCompile(`\b[a-z2-7]{26}\.[0-9a-f]{64}\.`)
 
 // move rotates or reshares, now and then.
 func (c *public) move(ctx context.Context, client int, act robustness.Act, move func(context.Context) (map[int]int64, error)) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -113,10 +114,13 @@ func (s seat) exhibitsOf(id string) string {
 	return fmt.Sprintf("exhibits-%x-", sum[:8])
 }
 
+// exhibitsIn is a name that begins as exhibitsOf or deskExhibits says.
+var exhibitsIn = regexp.MustCompile(`^exhibits-[0-9a-f]{16}-(desk[0-9a-f]{16}-)?[0-9]+$`)
+
 // forget removes the new folders whose names begin so: nothing that was published stays behind
-// in clear. What cannot be read or removed is another's.
+// in clear. What cannot be read or removed is another's, and so is what no review named.
 func forget(of string) (removed int) {
-	return removeOurs(os.TempDir(), regexp.MustCompile("^"+regexp.QuoteMeta(of)), func([]string, time.Duration) bool { return true })
+	return removeOurs(os.TempDir(), exhibitsIn, func(name []string, _ time.Duration) bool { return of != "" && strings.HasPrefix(name[0], of) })
 }
 
 // save writes an exhibit under the name of its digest, for its owner alone.

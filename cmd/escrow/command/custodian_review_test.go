@@ -77,6 +77,13 @@ func TestExhibitsOfACaseAreForgotten(t *testing.T) {
 		t.Errorf("removed: %d", n)
 	}
 	left(2)
+	if err := os.Mkdir(filepath.Join(os.TempDir(), "of somebody's"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if n := forget("") + forget("of") + forget("exhibits"); n != 2 { // no case, or all of them
+		t.Errorf("removed: %d", n)
+	}
+	left(1)
 }
 
 // What cannot be said, and a day that is over, is refused before a passphrase is typed: nothing
