@@ -198,8 +198,37 @@ func TestReachedPenNames(t *testing.T) {
 func TestBarredIsNotOffered(t *testing.T) {
 	c := newClerk(t)
 	stands := map[string]registrar.CaseStatus{aCase: {Case: aCase, State: "released"}}
-	s := c.seat(registrarOf(t, stands, new(string), new([]string)), "case118")
+	bundle, err := c.world.Bundle.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case registrar.PathMine: // where nothing says what is barred
+			json.NewEncoder(w).Encode(registrar.Cases{Cases: []registrar.CaseStatus{{Case: aCase, State: "released", Kind: policy.Production, Quorum: 2}}}) //nolint:errcheck // the test says so
+		case registrar.PathWarrants + "/" + aCase:
+			json.NewEncoder(w).Encode(stands[aCase]) //nolint:errcheck // the test says so
+		case registrar.PathBundle:
+			json.NewEncoder(w).Encode(registrar.Bundle{Bundle: bundle}) //nolint:errcheck // the test says so
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer srv.Close()
+	s := c.seat(srv.URL, "case118")
 	s.requester = "requester.key"
+	listed := func() desk.OwnCase {
+		t.Helper()
+		list, err := s.ownCases(t.Context(), "")
+		if err != nil || len(list.Cases) != 1 {
+			t.Fatal(list, err)
+		}
+		return list.Cases[0]
+	}
+	if of := listed(); !slices.Contains(of.Now, desk.StepOpen) {
+		t.Error(of.Now)
+	}
 	if err := os.Mkdir(c.path("opened"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +244,9 @@ func TestBarredIsNotOffered(t *testing.T) {
 	stands[aCase] = barred
 	if said := s.mayBeUsed(t.Context(), c.path("opened")); !strings.Contains(said, "MAY NOT BE USED. Entry 7") || !strings.Contains(said, "annulled") {
 		t.Error(said)
+	}
+	if of := listed(); slices.Contains(of.Now, desk.StepOpen) || slices.Contains(of.Later, desk.StepRedeliver) || !slices.Contains(of.Now, desk.StepDeleted) {
+		t.Error("the list offers what is barred: ", of.Now, of.Later)
 	}
 	barred.Kind, barred.Quorum = policy.Production, 2
 	for _, is := range []bool{false, true} {
