@@ -38,6 +38,8 @@ import (
 var (
 	errNotHere = refusal.New(refusal.NotFound, "desk.not_here",
 		"the signed order that this is about is not in the folder of this desk: nothing was signed or sent; put its file there, or name its folder with --cases")
+	errNoJWS = refusal.New(refusal.Invalid, "desk.no_jws",
+		"the file has the name of a signed one and holds nothing that was signed: it counts for nothing here; if an order was in it, take that from a copy")
 	errSavedNotFiled = refusal.New(refusal.Unavailable, "desk.saved_not_filed",
 		"it is signed and saved in the file that the cause names, and was not filed: file it on the page of the case, which files that very file; it stays there until it is filed or the file is removed")
 	errRefusedSigned = refusal.New(refusal.Conflict, "desk.signed_refused",
@@ -137,6 +139,11 @@ func (s *officerSeat) filedHere() (all map[string]desk.Signed, unread []error) {
 			if w != nil {
 				o := s.orderFrom(hash, file, w)
 				f.signed = &o
+			} else if raw, err := readRegular(file); err == nil {
+				if _, err := piecesOf(file, raw); err != nil {
+					unread = append(unread, errNoJWS.Because(errors.New(file)))
+					continue
+				}
 			}
 		}
 		if seen[file] = f; f.signed != nil {

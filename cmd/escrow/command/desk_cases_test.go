@@ -254,6 +254,12 @@ func TestUnreadableFileStopsNothing(t *testing.T) {
 	if len(all) != 1 || all[hash].Hash != hash || len(unread) != 1 || !errors.Is(unread[0], secretfile.ErrUnreadable) || !strings.Contains(errors.Unwrap(unread[0]).Error(), "bad.jws") {
 		t.Error(all, unread)
 	}
+	c.write("orders/broken.jws", []byte("eyJ.broken\n"))
+	for range 2 {
+		if all, unread := s.filedHere(); len(all) != 1 || len(unread) != 2 || !errors.Is(errors.Join(unread...), errNoJWS) || !strings.Contains(errors.Unwrap(unread[1]).Error(), "broken.jws") {
+			t.Error(all, unread)
+		}
+	}
 	if _, _, err := s.signedOrder(hash); err != nil {
 		t.Error(err)
 	}
