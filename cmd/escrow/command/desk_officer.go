@@ -167,7 +167,7 @@ func folderAt(name string) (string, error) {
 func (s *officerSeat) officer(ctx context.Context) (*desk.Officer, error) {
 	o := &desk.Officer{
 		ID: "officer", Name: "an officer", Unlocks: desk.Say("This desk has no key to sign with."), Unlock: s.unlock, Lock: s.lock, Folders: s.evidence,
-		Orders: s.list, Order: s.show, Posts: s.posts, Exhibit: s.exhibit, Answer: s.answer, Anew: s.anew, Check: s.check, Sign: s.sign, Take: s.take, PutBack: s.putBack, File: s.file,
+		Orders: s.list, Order: s.show, Posts: s.posts, Exhibit: s.exhibit, Answer: s.answer, Anew: s.anew, Remake: s.remake, Check: s.check, Sign: s.sign, Take: s.take, PutBack: s.putBack, File: s.file,
 		Cases: s.officerCases(), Openings: s.officerOpenings(),
 	}
 	if !s.by.given() {
