@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/web/pagetest"
 )
 
@@ -77,7 +78,7 @@ func TestDeskOfHostileExhibits(t *testing.T) {
 			t.Errorf("%s is served as it was published", m[1])
 		}
 	}
-	d.hostileInABrowser(b, page, files)
+	d.hostileInABrowser(w, b, page, files)
 }
 
 // clean holds a page against what a stranger's words must not do in it.
@@ -102,8 +103,8 @@ func clean(t *testing.T, name, body string) {
 }
 
 // hostileInABrowser looks at the case, and at each of those files, in a browser, which has the desk
-// from then on.
-func (d *deskAt) hostileInABrowser(b *pagetest.Browser, page string, files [][]string) {
+// from then on: it finds it locked.
+func (d *deskAt) hostileInABrowser(w *world.World, b *pagetest.Browser, page string, files [][]string) {
 	t := d.t
 	t.Helper()
 	if _, err := d.stdin.Write([]byte("\n")); err != nil {
@@ -116,8 +117,14 @@ func (d *deskAt) hostileInABrowser(b *pagetest.Browser, page string, files [][]s
 			t.Fatal(err)
 		}
 	}
+	pass, err := typed(t.Context(), w.Path("custodians", "alba"), false)
+	do(err)
 	do(b.Go(base + enter))
-	do(b.Shows("Cases that wait"))
+	do(b.Shows("Passphrase"))
+	do(b.Type("input passphrase", string(pass)))
+	do(b.Press("Unlock", "Cases that wait"))
+	do(b.Go(base + page))
+	do(b.Press("Check and read it", "Who asks"))
 	for i, m := range append(files, []string{"", ""}) {
 		at, shows := base+page+"/exhibit/"+m[1], "What was published"
 		if m[1] == "" {

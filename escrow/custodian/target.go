@@ -97,14 +97,14 @@ type Earlier struct {
 	Case     string    `json:"case"`
 	Leaf     int64     `json:"leaf"`           // of its recorded warrant in the public log
 	Reviewed time.Time `json:"reviewed"`       // by this folder
-	Vote     string    `json:"vote,omitempty"` // opening.Approve or opening.Decline, about this target; "": it has signed nothing
+	Vote     string    `json:"vote,omitempty"` // opening.Approve or opening.Decline, about this target; "": it has signed no answer
 }
 
 // String is a sentence for a person.
 func (e Earlier) String() string {
 	vote := map[string]string{opening.Approve: "approved it", opening.Decline: "declined it"}[e.Vote]
 	if vote == "" {
-		vote = "signed nothing"
+		vote = "signed no answer in it"
 	}
 	return fmt.Sprintf("another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)
 }

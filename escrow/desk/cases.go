@@ -44,6 +44,7 @@ var ErrFiledElsewhere = refusal.New(refusal.Conflict, "desk.filed_elsewhere",
 type Unfiled struct {
 	Case, Kind, Digest string // of the [FollowUp]
 	Order, Hash, File  string // Hash is the SHA-256 of what was signed, hex; Order of what it is about
+	Refused            string // why the registrar refused it, in English; "": it did not, or that is not known
 	Filed              string // the case that it is; "": it is not filed; else not all of what was published is
 	Says               []Said
 }
@@ -85,11 +86,12 @@ type OwnCases struct {
 // OwnCase is a case as its authority sees it.
 type OwnCase struct {
 	registrar.CaseStatus
-	Order *Signed  // that it was filed with; nil: it is not here, or nobody knows which it is
-	Now   []string // the kinds of [FollowUp] that wait for the officer, the most urgent first
-	Later []string // the other ones that are possible
-	Hints []Text   // what somebody else has to do, whom the officer asks
-	Kept  []string // folders of this machine with what was delivered, as far as the desk knows
+	Order   *Signed  // that it was filed with; nil: it is not here, or nobody knows which it is
+	Now     []string // the kinds of [FollowUp] that wait for the officer, the most urgent first
+	Later   []string // the other ones that are possible
+	Hints   []Text   // what somebody else has to do, whom the officer asks
+	Unfiled bool     // something that was signed for it waits to be filed, or to be thrown away
+	Kept    []string // folders of this machine with what was delivered, as far as the desk knows
 
 	// When it was read by itself, and by a key that may:
 	Exhibits   string
@@ -301,7 +303,8 @@ func (d *Desk) ownCases(w http.ResponseWriter, r *http.Request) {
 		return 1
 	}
 	slices.SortStableFunc(data.Cases, func(a, b OwnCase) int { return cmp.Compare(late(a), late(b)) })
-	for _, c := range data.Cases {
+	for i, c := range data.Cases {
+		data.Cases[i].Unfiled = slices.ContainsFunc(data.Unfiled, func(u Unfiled) bool { return u.Case == c.Case })
 		if c.Past(data.Now) {
 			data.Overdue++
 		}
@@ -357,6 +360,7 @@ func (d *Desk) ownCase(w http.ResponseWriter, r *http.Request) {
 		Unfiled []Unfiled
 	}{ID: id, Case: c, Now: d.Now(), Unfiled: d.unfiled(id)}
 	if c != nil {
+		c.Unfiled = len(data.Unfiled) > 0
 		if c.Order != nil {
 			p.Title = Say("Case %s", c.Order.FileNumber)
 		}
@@ -539,15 +543,16 @@ func (d *Desk) take(ctx context.Context, r *http.Request, agreed string) string 
 	if d.faulty(form, f, faults) {
 		return form + "#problem"
 	}
-	elsewhere := false
+	elsewhere, signed := false, false
 	done := d.confirmed(form, agreed, f, func(confirm func(string) error) (string, error) {
 		said, err := d.Officer.Cases.Follow(ctx, s, confirm)
 		elsewhere = errors.Is(err, ErrFiledElsewhere)
+		signed = err != nil && agreed != "" && slices.ContainsFunc(d.unfiled(id), func(u Unfiled) bool { return u.Kind == step && u.Digest == s.Digest })
 		return said, err
 	})
 	now := d.draft(form)
 	switch {
-	case done || elsewhere:
+	case done || elsewhere || signed && now.shown == "": // what waits to be filed stands on the page of the case
 		d.keep(whole, &draft{said: now.said, problem: now.problem})
 		d.keep(form, &draft{})
 		return whole
@@ -600,6 +605,9 @@ func followUpOf(id, step string, typed url.Values, now time.Time) (s FollowUp, f
 	if slices.Contains(endings, step) && (step != StepRule || s.Upheld) {
 		switch get("which") {
 		case "all":
+			if len(typed["target"]) > 0 && step != StepRule { // where the desk itself ticks who objected
+				faults = append(faults, faultAt("which", Say("You say that it is about all of them, and tick some: do one of both.")))
+			}
 		case "these":
 			if s.Targets = typed["target"]; len(s.Targets) == 0 {
 				faults = append(faults, faultAt("which", Say("Choose the pen names, or say that it is about all of them.")))

@@ -576,6 +576,31 @@ func TestUnfiledIsShown(t *testing.T) {
 	_, body = a.do(http.MethodGet, "/case/"+anID, nil)
 	has(t, body, "It is filed.")
 
+	// What the registrar refused is said to be refused, and nowhere that it is not signed or waits for nobody.
+	o.Cases.Read = func(_ context.Context, id string) (*OwnCase, error) {
+		return &OwnCase{CaseStatus: registrar.CaseStatus{Case: id, State: "released"}}, nil
+	}
+	refused := []Unfiled{{Case: anID, Kind: StepWithdraw, Hash: waits, File: "/kept/o-withdrawal.jws", Refused: "warrant.too_late: it is released"}}
+	o.Cases.Unfiled = func() []Unfiled { return nil }
+	o.Cases.Follow = func(_ context.Context, _ FollowUp, confirm func(string) error) (string, error) {
+		if err := confirm("This is signed."); err != nil {
+			return "", err
+		}
+		o.Cases.Unfiled = func() []Unfiled { return refused }
+		return "", ErrUnread
+	}
+	a = enteredBy(t, Options{Officer: o, Idle: time.Hour})
+	a.unlock()
+	typed := url.Values{"order": {aHash}, "which": {"all"}, "text": {"A mistake."}}
+	a.post("/case/"+anID+"/withdraw", typed)
+	_, body = a.post("/case/"+anID+"/withdraw/sign", url.Values{"agreed": {a.agrees("/case/"+anID+"/withdraw", "This is signed.")}})
+	has(t, body, "the registrar refused it: nothing was filed", "warrant.too_late", "File it again", "Throw it away")
+	_, list := a.do(http.MethodGet, "/cases", nil)
+	has(t, list, "the registrar refused it")
+	if both := body + list; strings.Contains(both, "Nothing is to be done by you now") || strings.Contains(both, "nothing of it is signed yet") || strings.Contains(both, "is not known here") {
+		t.Error(both)
+	}
+
 	// One press has it wait no more. What is filed in part is not said to be unfiled, and is not thrown away.
 	o.Cases.Drop = func(id, hash string) (string, error) {
 		filed = append(filed, "not "+id, hash)
@@ -607,7 +632,7 @@ func TestEndsForWhom(t *testing.T) {
 		targets int // -1: it is refused
 	}{
 		{StepWithdraw, url.Values{}, -1}, {StepWithdraw, url.Values{"target": names}, -1}, {StepWithdraw, url.Values{"which": {"these"}}, -1}, {StepAnnul, url.Values{"which": {"x"}}, -1},
-		{StepWithdraw, url.Values{"which": {"all"}, "target": names[:1]}, 0}, {StepAnnul, url.Values{"which": {"these"}, "target": names}, 2}, {StepRule, url.Values{"outcome": {"upheld"}}, -1},
+		{StepWithdraw, url.Values{"which": {"all"}, "target": names[:1]}, -1}, {StepWithdraw, url.Values{"which": {"all"}}, 0}, {StepAnnul, url.Values{"which": {"these"}, "target": names}, 2}, {StepRule, url.Values{"outcome": {"upheld"}}, -1},
 		{StepRule, url.Values{"outcome": {"upheld"}, "which": {"these"}, "target": names[:1]}, 1}, {StepRule, url.Values{"outcome": {"dismissed"}, "target": names}, 0}, {StepSecrecy, url.Values{"when": {"now"}, "target": names}, 0},
 	} {
 		for field, value := range map[string]string{"order": aHash, "text": "x", "digest": "o1"} {

@@ -70,6 +70,7 @@ type Answered struct {
 	Kind   string // Approve or Refuse; "": none
 	At     time.Time
 	Signed string // what was signed, in words
+	Words  string // that were agreed to with it, of the custodian; "": none, or the desk does not know them
 	Older  bool   // under rules that newer ones follow: the same answer can be signed anew
 }
 
@@ -355,9 +356,11 @@ func (d *Desk) do(ctx context.Context, r *http.Request, agreed string) string {
 	now := d.draft(form)
 	switch {
 	case done:
+		if d.keep(form, &draft{}); kind == Recuse { // who answers nothing in the case any more
+			d.drop(page)
+		}
 		d.keep(page, &draft{said: now.said})
-		d.keep(form, &draft{})
-		if kind == Approve || kind == Refuse || kind == Recuse || kind == Again { // which is final
+		if kind == Approve || kind == Refuse || kind == Again { // which is final
 			for _, other := range []string{Approve, Refuse, Recuse} {
 				d.keep(page+"/"+other, &draft{})
 			}

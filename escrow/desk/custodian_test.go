@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"html/template"
 	"io"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/languages"
 )
 
 // lacks fails where a page shows one of these.
@@ -125,7 +127,7 @@ func TestWhatIsKeptIsSaidAsItIs(t *testing.T) {
 	a.do(http.MethodPost, "/case/"+anID+"/ask", url.Values{"press": {a.newPress()}, "text": {"Which one?"}})
 	a.relock()
 	_, body = a.do(http.MethodGet, "/", nil)
-	has(t, body, "What you had sent with a button is kept, that of the lock and of a language too. What you only typed into a page, and did not send, is not.")
+	has(t, body, "What you sent with a button of a page is kept until the desk ends, also with the buttons that lock it or change its language. What you only typed into a page is not.")
 }
 
 // TestWhoIsNoCustodianYet: a new custodian's first page says what they are to do, and offers no
@@ -260,4 +262,78 @@ func TestAgainTakesNoWordsOfAForm(t *testing.T) {
 	if len(sent) != 2 || sent[1] != Again {
 		t.Errorf("sent: %q", sent)
 	}
+}
+
+// bare has the page of a case leave out who asks, which only a review of a registrar's case can say.
+func (a *at) bare() {
+	a.t.Helper()
+	whole, err := files.ReadFile("pages/case.html")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.pages = spoken(languages.Ours)
+	template.Must(a.pages[languages.English].Parse(strings.Replace(string(whole), "{{range $r.WhoAsks}}", "{{range $r.Findings}}", 1)))
+}
+
+// TestARecusalEndsTheDraft: who does not judge a case has nothing begun in it, also where another tab
+// sends what was ticked before, and its page offers no question and no check.
+func TestARecusalEndsTheDraft(t *testing.T) {
+	o := Options{Custodian: (&fake{}).custodian()}
+	open := &Case{Review: &custodian.Review{Warrant: &policy.Warrant{}}}
+	o.Custodian.Case = func(string) *Case { return open }
+	a := enteredBy(t, o)
+	a.bare()
+	a.unlock()
+	page := "/case/" + anID
+	typed := url.Values{"text": {"I know him."}, "approve:t0vote": {"no"}, "ask:text": {"Which one?"}}
+	_, body := a.do(http.MethodGet, page, nil)
+	has(t, body, `id="ask"`, "Check and read it")
+	a.post(page+"/recuse", typed)
+	recused := *open
+	recused.Recused = true
+	open = &recused
+	_, body = a.post(page+"/recuse/sign", url.Values{"agreed": {a.agrees(page+"/recuse", "This is signed: I know him.")}})
+	has(t, body, "asked", "You said that you do not judge this case")
+	lacks(t, body, `id="ask"`, "Check and read it", "What you typed here", "Throw it away")
+	if n := a.Begun(); n != 0 {
+		t.Errorf("%d forms are kept", n)
+	}
+	a.do(http.MethodPost, "/lock?form="+page+"/ask", typed)
+	a.unlock()
+	_, body = a.do(http.MethodGet, "/", nil)
+	lacks(t, body, "You began to answer")
+}
+
+// TestAPassphraseChangedBefore: a second press of the form that changed the passphrase says that the
+// first did, and keeps what that said.
+func TestAPassphraseChangedBefore(t *testing.T) {
+	f := &fake{}
+	a := entered(t, f)
+	a.unlock()
+	typed := url.Values{"old": {"right"}, "fresh": {"a good new phrase"}, "again": {"a good new phrase"}, "press": {a.newPress()}}
+	a.again("/seat/passphrase", typed)
+	_, body := a.again("/seat/passphrase", typed)
+	has(t, body, "desk.changed_before", "A press before this one changed the passphrase", "The folder opens with the new passphrase")
+	lacks(t, body, "desk.type_again", "type it again")
+	if n := f.asked.Load(); n != 1 {
+		t.Errorf("changed %d times", n)
+	}
+}
+
+// TestOwnWordsStandBeside: what was signed stands with the words that were agreed to with it, and where
+// the case is open with the pen names that it numbers.
+func TestOwnWordsStandBeside(t *testing.T) {
+	f := &fake{answered: Answered{Kind: Approve, At: time.Now(), Signed: "pen name 1: approve"}}
+	o := Options{Custodian: f.custodian()}
+	a := enteredBy(t, o)
+	a.bare()
+	a.unlock()
+	_, body := a.do(http.MethodGet, "/case/"+anID, nil)
+	lacks(t, body, "In your own words:", "pen1a")
+	f.answered.Words = "It is \u202eplain."
+	o.Custodian.Case = func(string) *Case {
+		return &Case{Review: &custodian.Review{Warrant: &policy.Warrant{}, Targets: []custodian.Target{{PenName: "pen1a", Platform: "forum.example"}}}}
+	}
+	_, body = a.do(http.MethodGet, "/case/"+anID, nil)
+	has(t, body, "In your own words:", "It is ", "plain.", "<li>Pen name 1: <bdi>pen1a</bdi> on <bdi>forum.example</bdi></li>")
 }

@@ -22,9 +22,10 @@
 //	                     passphrase and the language need no number: to do them twice is to do them once
 //	what runs in a page  nothing: there is no script, and the policy of each page allows none
 //
-// What was typed is kept until it was done: what was sent, and with the buttons of the lock and of
-// the language what stands in the page. After a while without use the keys are dropped and
-// the passphrase is asked for again; after a longer one the desk ends.
+// What was typed is kept until it was done, or the desk ends: what was sent, and with the buttons of
+// the lock and of the language what stands in the page. After a while without use, and when a new
+// link is opened, the keys are dropped and the passphrase is asked for again; after a longer while
+// the desk ends.
 package desk
 
 import (
@@ -58,7 +59,7 @@ import (
 // Why a desk does not do what a form says. In all of these cases nothing was signed or sent.
 var (
 	ErrLocked = refusal.New(refusal.Unauthenticated, "desk.locked",
-		"the desk is locked: nothing was done; type the passphrase, what is in the form that you pressed is kept")
+		"the desk was locked when you pressed: nothing was signed or sent, and what is in the form is kept; press again")
 	ErrNotLoopback = refusal.New(refusal.Invalid, "desk.not_loopback",
 		"a desk listens on 127.0.0.1 and ::1 alone, with one port: nothing was opened")
 	ErrIncomplete = refusal.New(refusal.Invalid, "desk.incomplete",
@@ -71,6 +72,10 @@ var (
 		"the button was of a page from before: this press did nothing; if you still want it, press it on this page")
 	ErrTypeAgain = refusal.New(refusal.Conflict, "desk.type_again",
 		"the page was from before, or the desk was locked: this press changed no passphrase, and nothing of what you typed is kept; type it again")
+	ErrChangedBefore = refusal.New(refusal.Conflict, "desk.changed_before",
+		"a press before this one changed the passphrase, as this page says: this press changed nothing, and nothing of what you typed is kept")
+	ErrTakenBack = refusal.New(refusal.Conflict, "desk.taken_back",
+		"the court took the order back since you opened the case, or it was stopped or has lapsed: nothing was signed or sent, and nothing is left to answer")
 	ErrTooLong = refusal.New(refusal.Invalid, "desk.file_too_long",
 		"the file has more than the 33 MB that this desk takes: it was not kept, and nothing was signed or sent; what you typed beside it is kept; choose another file")
 	ErrNothingWaits = refusal.New(refusal.Conflict, "desk.nothing_waits",
@@ -125,6 +130,7 @@ type Desk struct {
 	language *languages.Language // that was chosen; nil: none was
 	drafts   map[string]*draft
 	presses  map[string]*press
+	missed   bool     // a press came when the desk was locked, and did nothing
 	notice   *problem // why a press did nothing, for the page that is shown next
 	running  int      // presses that are being done, which is use
 	order    []string // of presses, the oldest first
@@ -349,9 +355,11 @@ func (d *Desk) forgetLink() {
 	d.link, d.linkFile = "", ""
 }
 
-// enter takes a link, once, and gives whoever opened it the session, which ends any other.
+// enter takes a link, once, and gives whoever opened it the session, which ends any other. The desk
+// is locked then: it may be another browser, and somebody else.
 func (d *Desk) enter(w http.ResponseWriter, r *http.Request, given string) {
 	d.mu.Lock()
+	another := d.session != ""
 	ok := d.link != "" && same(given, d.link) && time.Now().Before(d.linkEnds)
 	if ok {
 		d.session = secret()
@@ -363,6 +371,9 @@ func (d *Desk) enter(w http.ResponseWriter, r *http.Request, given string) {
 		return
 	}
 	d.forgetLink()
+	if another {
+		d.relock()
+	}
 	d.used()
 	// A page, and no redirect: a browser that came from a file sends no cookie along one.
 	d.render(w, r, "enter", page{Title: Say("To the desk"), Away: true, Enters: true})

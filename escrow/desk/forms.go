@@ -141,15 +141,20 @@ func (d *Desk) leave(page string) deed {
 }
 
 // begun reports whether something was typed or chosen at the desk and is not done yet.
-func (d *Desk) begun() bool {
+func (d *Desk) begun() bool { return d.Begun() > 0 }
+
+// Begun is into how many forms something was typed, or a file chosen, that is not done yet. It is
+// gone when the desk ends.
+func (d *Desk) Begun() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range d.drafts {
-		if typedIn(f.values) || len(f.files) > 0 {
-			return true
+		_, is := f.files[made]
+		if typedIn(f.values) || len(f.files) > 0 && !is {
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // typed takes what a request says into the draft of the form that was pressed, and what it says of
@@ -375,6 +380,9 @@ func (d *Desk) once(old func(r *http.Request) string, act func(ctx context.Conte
 		first := p != nil && !p.begun
 		if first {
 			p.begun, p.said, d.notice = true, says, nil
+			if !secret {
+				d.missed = !d.unlocked
+			}
 			d.running++
 			d.working.Add(1)
 		}
@@ -452,7 +460,10 @@ func (d *Desk) open(h http.HandlerFunc) http.HandlerFunc {
 // locked shows the form that unlocks the desk, and leads to a path of it then.
 func (d *Desk) locked(w http.ResponseWriter, r *http.Request, to string) {
 	f := d.draft("unlock")
-	d.render(w, r, "locked", page{Title: Say("Unlock the desk"), Problem: f.problem, To: to, Away: true, Data: unlocking{d.owner.secret, d.owner.unlocks, d.begun()}})
+	d.mu.Lock()
+	missed := d.missed
+	d.mu.Unlock()
+	d.render(w, r, "locked", page{Title: Say("Unlock the desk"), Problem: f.problem, Said: f.said, To: to, Away: true, Data: unlocking{d.owner.secret, d.owner.unlocks, d.begun(), missed}})
 }
 
 // unlocking is what a page says of what opens the desk.
@@ -460,6 +471,7 @@ type unlocking struct {
 	Secret string
 	Text   Text
 	Begun  bool // something that was typed is kept
+	Missed bool // the last press came when the desk was locked
 }
 
 // unlock opens the keys with the passphrase that was typed, which is kept nowhere.
@@ -467,20 +479,23 @@ func (d *Desk) unlock(ctx context.Context, r *http.Request) string {
 	pass, to := []byte(r.PostForm.Get("passphrase")), r.PostForm.Get("to")
 	defer clear(pass)
 	d.mu.Lock()
-	held := d.held
+	held, was := d.held, d.unlocked
 	d.mu.Unlock()
 	if err := d.owner.unlock(ctx, pass); err != nil {
 		d.relock() // it may have been unlocked, in another tab
-		p := d.problemOf(err)
+		p, said := d.problemOf(err), Text{}
+		if was {
+			said = Say("The desk was open in another tab: it is locked now. What ran there was broken off.")
+		}
 		if d.owner.secret != "" {
 			p.Fields = []fault{faultAt("passphrase", p.Text)}
 		}
-		d.keep("unlock", &draft{problem: p})
+		d.keep("unlock", &draft{problem: p, said: said})
 		return d.place(to)
 	}
 	d.mu.Lock()
 	if held.Err() == nil {
-		d.unlocked = true
+		d.unlocked, d.missed = true, false
 		delete(d.drafts, "unlock")
 	}
 	d.mu.Unlock()

@@ -32,6 +32,7 @@ type Officer struct {
 	// others, by the names of the questions. next is the step that is asked then; "": none is left.
 	Answer  func(id, step string, answers map[string]string, files map[string][]byte) (next string, wrong map[string]string, err error)
 	Anew    func(id string) error                      // has the answers be about the evidence that is there now
+	Remake  func(id string) (said string, err error)   // makes the draft of the answers, in place of one that was changed by hand
 	Check   func(ctx context.Context, id string) error // the order has the verdict then
 	Sign    func(ctx context.Context, id string, confirm func(shown string) error) (said string, err error)
 	Take    func(ctx context.Context, id string, signed []byte) (said string, err error) // what somebody else signed
@@ -52,6 +53,8 @@ type Order struct {
 
 	Begun, Drafted, Signed bool
 
+	OtherFile string // a file that has the name of its signed one, or of its files, and is not of it
+
 	Astray bool // its evidence is in no folder of this desk; Folder is where it was, if that is known
 
 	Case, Said string // once it is filed: the case, and where it stood then
@@ -61,6 +64,7 @@ type Order struct {
 	Steps    []Step   // up to the first that is left
 	Other    bool     // what was answered is about other evidence than is there now
 	Byhand   bool     // the draft was not made by questions
+	Edited   bool     // it was, and was changed by hand since: what it says counts
 	Says     []Said   // what it says
 	Verdict  *Verdict // nil: it was not checked since it changed
 	SignedBy []string // that have to sign it too, before it is filed
@@ -115,6 +119,7 @@ type Verdict struct {
 	Faults                      []Fault
 	Custodians, NoticeDays      int
 	SignedBy, Notes, NotChecked []string
+	SignsFor                    string // the only authority that the desk signs for, where the order is of another
 }
 
 // Fault is one thing for which filing would refuse an order. Step is the question that it is
@@ -177,6 +182,7 @@ func (d *Desk) orderRoutes() {
 	d.page("/order/{order}/signed", func(w http.ResponseWriter, r *http.Request) { d.redirect(w, r, ofOrder(r)+"#signed") })
 	d.fill("/order/{order}/ask/{step}", ofStep, d.answerStep)
 	d.act("/order/{order}/anew", ofOrder, d.anewOrder)
+	d.act("/order/{order}/remake", ofOrder, d.remakeOrder)
 	d.act("/order/{order}/check", ofOrder, d.checkOrder)
 	d.act("/order/{order}/sign", ofOrder, d.prepareOrder)
 	d.signed("/order/{order}/sign/sign", under("/sign"), d.signOrder)

@@ -120,6 +120,11 @@ func (d *Desk) anewOrder(_ context.Context, r *http.Request) string {
 	return d.doOrder(r, "", func(id string) (string, error) { return "", d.Officer.Anew(id) })
 }
 
+// remakeOrder has the answers count, and not a draft that was changed by hand.
+func (d *Desk) remakeOrder(_ context.Context, r *http.Request) string {
+	return d.doOrder(r, "", d.Officer.Remake)
+}
+
 // fileOrder files a signed order.
 func (d *Desk) fileOrder(ctx context.Context, r *http.Request) string {
 	return d.doOrder(r, "", func(id string) (string, error) { return d.Officer.File(ctx, id) })
@@ -199,6 +204,7 @@ func (d *Desk) showSign(w http.ResponseWriter, r *http.Request) {
 // asking is what a page shows of a step.
 type asking struct {
 	Order     *Order
+	SignsFor  string // the only authority that the desk signs for; "": it signs nothing
 	To, Back  string
 	Number    int
 	Questions []askedNow
@@ -237,6 +243,9 @@ func (d *Desk) showStep(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	data := asking{Order: o, To: form, Back: base, Number: n + 1}
+	if d.Officer.Signs {
+		data.SignsFor = d.Officer.Name
+	}
 	if n > 0 {
 		data.Back = base + "/ask/" + o.Steps[n-1].Name
 	}
@@ -291,6 +300,10 @@ func (d *Desk) answerStep(_ context.Context, r *http.Request) string {
 		d.keep(form, f)
 		return form
 	}
+	if faults := d.twoAnswers(id, step, f, r); len(faults) > 0 {
+		d.faulty(form, f, faults)
+		return form + "#problem"
+	}
 	answers, files := make(map[string]string), make(map[string][]byte)
 	for name, typed := range f.values {
 		answers[name] = strings.Join(typed, ",")
@@ -317,6 +330,24 @@ func (d *Desk) answerStep(_ context.Context, r *http.Request) string {
 		return base
 	}
 	return base + "/ask/" + next
+}
+
+// twoAnswers are the questions to which a text was typed and a file chosen at once: neither is taken,
+// and the text stays in its field. What stood in the field before is not typed.
+func (d *Desk) twoAnswers(id, step string, f *draft, r *http.Request) (faults []fault) {
+	o, err := d.Officer.Order(id)
+	if o == nil || err != nil {
+		return nil // whoever answers says why
+	}
+	for _, q := range o.questionsOf(step) {
+		typed := strings.TrimSpace(f.values.Get(q.Name))
+		if !q.File || !chosenNow(r, q.Name+fileField) || typed == "" || typed == strings.TrimSpace(q.Answer) {
+			continue
+		}
+		delete(f.files, q.Name+fileField)
+		faults = append(faults, faultAt(q.Name, Say("You typed an answer and chose a file, and neither was taken. Press again to answer with the text; or empty its field, and choose the file again.")))
+	}
+	return faults
 }
 
 // chosenNow reports whether a form comes with a file in that field.

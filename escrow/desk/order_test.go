@@ -3,6 +3,8 @@ package desk
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -285,4 +287,31 @@ func TestAstrayOrderIsShown(t *testing.T) {
 	c.order.Folder = ""
 	_, body = a.do(http.MethodGet, "/", nil)
 	has(t, body, "Its evidence is in no folder of this desk")
+}
+
+// TestTwoAnswersAreNone: to a text that is typed and a file that is chosen, which say two things,
+// neither is an answer; what stood in the field before is none.
+func TestTwoAnswersAreNone(t *testing.T) {
+	c := newClerkOf()
+	c.order.Steps[1].Questions[1].Answer = "an old key"
+	a := atClerk(t, c)
+	form := "/order/" + anOrderID + "/ask/grounds"
+	send := func(key string) string {
+		t.Helper()
+		sent := fmt.Sprintf("--x\r\nContent-Disposition: form-data; name=\"press\"\r\n\r\n%s\r\n--x\r\nContent-Disposition: form-data; name=\"grounds\"\r\n\r\nwords\r\n"+
+			"--x\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n%s\r\n--x\r\nContent-Disposition: form-data; name=\"key.file\"; filename=\"k\"\r\n\r\nother\r\n--x--\r\n", a.newPress(), key)
+		a.do(http.MethodPost, form, nil, header("Content-Type", "multipart/form-data; boundary=x"), func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(sent)), int64(len(sent))
+		})
+		_, body := a.do(http.MethodGet, form, nil)
+		return body
+	}
+	if body := send("a new key"); c.answered.Load() != 0 || !strings.Contains(body, "neither was taken") || !strings.Contains(body, `value="a new key"`) || strings.Contains(body, "kept:") {
+		t.Error(c.answered.Load(), body)
+	}
+	for n, key := range []string{"", "an old key"} {
+		if send(key); int(c.answered.Load()) != n+1 {
+			t.Errorf("%q: not taken", key)
+		}
+	}
 }

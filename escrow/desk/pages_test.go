@@ -59,18 +59,18 @@ func TestPagesBesideCases(t *testing.T) {
 	b := pagetest.Open(t)
 	f := &fake{}
 	a := entered(t, f)
-	a.unlock()
 	browser := "http://" + a.host + a.prefix
 	if err := b.Go(browser + "/enter/" + a.newLink()); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Shows("Beside the cases"); err != nil {
+	if err := b.Shows("Unlock the desk"); err != nil {
 		t.Fatal(err)
 	}
 	a.mu.Lock()
 	session := a.session
 	a.mu.Unlock()
 	a.cookie.Value = session // the test is in the same browser
+	a.unlock()
 	hold := func(state, path string) {
 		t.Helper()
 		for i, v := range append(slices.Clone(pagetest.Views), narrow) {

@@ -69,7 +69,7 @@ func TestAPassphraseIsNotDropped(t *testing.T) {
 	has(t, body, "opens with the new passphrase")
 	typed["fresh"], typed["again"] = []string{"another new phrase"}, []string{"another new phrase"}
 	_, body = a.again("/seat/passphrase", typed)
-	has(t, body, "desk.type_again", "nothing of what you typed is kept")
+	has(t, body, "desk.changed_before", "nothing of what you typed is kept")
 	if n := f.asked.Load(); n != 1 {
 		t.Errorf("changed %d times", n)
 	}
@@ -341,5 +341,78 @@ func TestTheLinkIsWhereASnapLooks(t *testing.T) {
 		if got := in(c.tmp, c.home); got != c.want {
 			t.Errorf("TMPDIR %q and HOME %q: %s", c.tmp, c.home, got)
 		}
+	}
+}
+
+// TestAPressOnALockedDesk: who presses where another tab locked the desk is told before and after they
+// unlock it that nothing was signed; a wrong passphrase in a tab of before says that it locked the desk.
+func TestAPressOnALockedDesk(t *testing.T) {
+	f := &fake{}
+	o := Options{Custodian: f.custodian()}
+	locked := true
+	do := o.Custodian.Do
+	o.Custodian.Do = func(ctx context.Context, a Deed, confirm func(string) error) (string, error) {
+		if locked {
+			return "", ErrLocked
+		}
+		return do(ctx, a, confirm)
+	}
+	const signedNothing, wasOpen = "that press signed and sent nothing", "The desk was open in another tab: it is locked now."
+	a := enteredBy(t, o)
+	form := "/case/" + anID + "/ask"
+	_, body := a.do(http.MethodGet, "/", nil)
+	lacks(t, body, signedNothing, wasOpen)
+	_, body = a.post(form, url.Values{"text": {"Which one?"}})
+	has(t, body, "Unlock the desk", signedNothing)
+	_, body = a.post("/unlock", url.Values{"passphrase": {"wrong"}})
+	has(t, body, signedNothing)
+	lacks(t, body, wasOpen)
+	_, body = a.post("/unlock", url.Values{"passphrase": {"right"}, "to": {"/case/" + anID}})
+	has(t, body, "desk.locked", "The desk was locked when you pressed: nothing was signed or sent, and what is in the form is kept; press again.")
+	locked = false
+	_, body = a.post(form, url.Values{"text": {"Which one?"}})
+	has(t, body, "This is signed: Which one?")
+	_, body = a.post("/unlock", url.Values{"passphrase": {"wrong"}})
+	has(t, body, "Unlock the desk", "custodian.wrong_passphrase", wasOpen)
+	lacks(t, body, signedNothing)
+	if f.asked.Load() != 0 {
+		t.Error("it was signed")
+	}
+}
+
+// TestANewLinkLocks: who opens a new link finds a locked desk of either sort, with what was typed.
+func TestANewLinkLocks(t *testing.T) {
+	f := &fake{}
+	clerk := atClerk(t, newClerkOf())
+	for a, first := range map[*at]string{entered(t, f): "/", clerk: "/"} {
+		a.unlock()
+		a.keep("/case/"+anID+"/ask", &draft{values: url.Values{"text": {"Which one?"}}})
+		_, body := a.do(http.MethodGet, first, nil)
+		lacks(t, body, "Unlock the desk")
+		res, _ := a.do(http.MethodGet, "/enter/"+a.newLink(), nil)
+		a.cookie = res.Cookies()[0]
+		_, body = a.do(http.MethodGet, first, nil)
+		has(t, body, "Unlock the desk")
+		if a.Begun() != 1 {
+			t.Errorf("%d forms are kept", a.Begun())
+		}
+	}
+	if f.locked.Load() != 1 {
+		t.Errorf("the keys were dropped %d times", f.locked.Load())
+	}
+}
+
+// TestWhatIsGoneIsCounted: forms with something typed or chosen are counted, and what a desk made is not.
+func TestWhatIsGoneIsCounted(t *testing.T) {
+	a := entered(t, &fake{})
+	a.unlock()
+	a.post("/seat/card", url.Values{})
+	if n := a.Begun(); n != 0 {
+		t.Error(n)
+	}
+	a.post("/case/"+anID+"/ask", url.Values{"text": {"Which one?"}, "refuse:text": {"None."}})
+	a.upload("/rules", map[string]string{"bundle": "of rules"})
+	if n := a.Begun(); n != 3 {
+		t.Error(n)
 	}
 }

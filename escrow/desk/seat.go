@@ -83,7 +83,7 @@ func (d *Desk) unfinished() (all []Next) {
 		var said Text
 		to := ""
 		switch {
-		case ofCase && strings.HasPrefix(form, "/case/") && typedIn(f.values):
+		case ofCase && strings.HasPrefix(form, "/case/") && typedIn(f.values) && !d.recused(id):
 			said, to = Say("You began to answer case %s, and signed nothing yet.", id), "/case/"+id
 		case form == "/rules" && len(f.files["bundle"].Content) > 0:
 			said, to = Say("You chose a bundle of rules, and did not endorse it yet."), form
@@ -96,6 +96,12 @@ func (d *Desk) unfinished() (all []Next) {
 	}
 	slices.SortFunc(all, func(a, b Next) int { return strings.Compare(a.To, b.To) })
 	return all
+}
+
+// recused reports whether an open case is one that the custodian does not judge.
+func (d *Desk) recused(id string) bool {
+	c := d.Custodian.Case(id)
+	return c != nil && c.Recused
 }
 
 // typedIn reports whether anything was typed.
@@ -128,7 +134,11 @@ func (d *Desk) seatRoutes() {
 	d.act("/seat/card", fixed("/seat/card"), d.card)
 	// What is typed into it is kept nowhere.
 	d.mux.HandleFunc("POST /seat/passphrase", d.once(func(*http.Request) string {
-		d.refuse("/seat/passphrase", ErrTypeAgain)
+		why := ErrTypeAgain
+		if d.draft("/seat/passphrase").said.English != "" {
+			why = ErrChangedBefore
+		}
+		d.refuse("/seat/passphrase", why)
 		return "/seat/passphrase"
 	}, d.passphrase, true))
 }

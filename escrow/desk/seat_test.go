@@ -238,7 +238,7 @@ func TestSeatKeepsNoPassphrase(t *testing.T) {
 	typed := secrets("right", "a good new phrase", "a good new phrase")
 	typed.Set("press", secret()) // of a page that is not known
 	_, body := a.again("/seat/passphrase", typed)
-	has(t, body, "desk.type_again")
+	has(t, body, "desk.changed_before")
 	lacks(t, body, "and what you typed is kept")
 	if n := f.asked.Load(); n != 1 {
 		t.Error("changed so often: ", n)

@@ -32,7 +32,7 @@ type deskFlags struct {
 
 func (f *deskFlags) add(c *cobra.Command) {
 	c.Flags().DurationVar(&f.idle, "lock-after", 10*time.Minute, "time without use after which the keys are dropped, and the passphrase is asked for again")
-	c.Flags().DurationVar(&f.stop, "stop-after", 8*time.Hour, "time without use after which the desk ends")
+	c.Flags().DurationVar(&f.stop, "stop-after", 8*time.Hour, "time without use after which the desk ends, and what was typed and neither signed nor saved is gone")
 	c.Flags().BoolVar(&f.noBrowser, "no-browser", false, "open no browser, and say which file to open")
 	c.Flags().StringVar(&f.language, "language", "", "language that the desk speaks at first: "+tagsOfLanguages()+" (default what LC_ALL, LC_MESSAGES or LANG asks for, else your browser)")
 }
@@ -84,8 +84,10 @@ A clerk of a court, a prosecutor and the police have a desk of their own: escrow
 The browser is given a file that you alone can read, with a link that works once and for a minute.
 Use Firefox, Chromium, Chrome or Edge: the desk's address, a new one at each start, is a name below
 localhost, which they know for this machine; Safari may not find it.
-Press Enter in this terminal for another one: then only the browser that opens it has the desk.
-The passphrase is asked for on the first page, and again when nobody used the desk for a while.
+Press Enter in this terminal for another one: then only the browser that opens it has the desk, locked.
+The passphrase is asked for on the first page, again when nobody used the desk for a while, and when a
+new link is opened. What was typed is kept until the desk ends; what was not signed by then is gone, and
+the terminal says so.
 
 The desk speaks English and Welsh: the link at its top changes that, and --language says it at the start.
 What is signed, and what a review finds, stays in English, and is marked so.`
@@ -141,6 +143,9 @@ func (p *program) serveDesk(ctx context.Context, o desk.Options, f deskFlags) er
 	if err = p.link(d, f.noBrowser); err == nil {
 		go p.anotherLink(ctx, d, f.noBrowser)
 		err = <-served
+		if n := d.Begun(); n > 0 {
+			fmt.Fprintf(p.Stderr, "forms in which something was typed or chosen, and neither signed nor saved: %d; that is gone\n", n)
+		}
 	} else {
 		end()
 		<-served

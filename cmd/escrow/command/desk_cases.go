@@ -38,8 +38,12 @@ import (
 var (
 	errNotHere = refusal.New(refusal.NotFound, "desk.not_here",
 		"the signed order that this is about is not in the folder of this desk: nothing was signed or sent; put its file there, or name its folder with --cases")
+	errNoJWS = refusal.New(refusal.Invalid, "desk.no_jws",
+		"the file has the name of a signed one and holds nothing that was signed: it counts for nothing here; if an order was in it, take that from a copy")
 	errSavedNotFiled = refusal.New(refusal.Unavailable, "desk.saved_not_filed",
 		"it is signed and saved in the file that the cause names, and was not filed: file it on the page of the case, which files that very file; it stays there until it is filed or the file is removed")
+	errRefusedSigned = refusal.New(refusal.Conflict, "desk.signed_refused",
+		"it is signed and saved in the file that the cause names, and the registrar refused it, for the reason that stands there: nothing was filed, and nothing stops or changes by it; throw it away on the page of the case, or keep it")
 	errFiledUnknown = refusal.New(refusal.Unavailable, "desk.filed_unknown",
 		"it is signed and saved in the file that the cause names, and whether the registrar has it is not known: file it again on the page of the case, which files that very file and changes nothing if the registrar has it; keep the file until then")
 	errWaits = refusal.New(refusal.Conflict, "desk.signed_already",
@@ -135,6 +139,11 @@ func (s *officerSeat) filedHere() (all map[string]desk.Signed, unread []error) {
 			if w != nil {
 				o := s.orderFrom(hash, file, w)
 				f.signed = &o
+			} else if raw, err := readRegular(file); err == nil {
+				if _, err := piecesOf(file, raw); err != nil {
+					unread = append(unread, errNoJWS.Because(errors.New(file)))
+					continue
+				}
 			}
 		}
 		if seen[file] = f; f.signed != nil {
@@ -156,6 +165,7 @@ func (s *officerSeat) ownCases(ctx context.Context, from string) (out desk.OwnCa
 		return out, err
 	}
 	var page ownCases
+	var now []registrar.CaseStatus // of those that were released: the list does not say what is barred
 	err = s.signing(func(k jose.JSONWebKey) error {
 		r, err := s.registrar()
 		if err != nil {
@@ -165,8 +175,17 @@ func (s *officerSeat) ownCases(ctx context.Context, from string) (out desk.OwnCa
 		if err != nil {
 			return err
 		}
-		page, err = ownCasesOf(ctx, r, k, authority, from, lists, nil)
-		return err
+		if page, err = ownCasesOf(ctx, r, k, authority, from, lists, nil); err != nil {
+			return err
+		}
+		now = make([]registrar.CaseStatus, len(page.Cases))
+		for i, c := range page.Cases {
+			if c.State != "released" && c.State != "noticed" {
+				continue
+			}
+			now[i], _ = r.Status(ctx, c.Case) // whether it may be used; where that is not known the opening asks
+		}
+		return nil
 	})
 	if err != nil {
 		return out, err
@@ -176,9 +195,10 @@ func (s *officerSeat) ownCases(ctx context.Context, from string) (out desk.OwnCa
 	if s.atCases.listed == nil {
 		s.atCases.listed = make(map[string]registrar.CaseStatus)
 	}
-	for _, c := range page.Cases {
+	for i, c := range page.Cases {
 		s.atCases.listed[c.Case] = c.CaseStatus
 		own := desk.OwnCase{CaseStatus: c.CaseStatus}
+		own.Barred, own.Deleted = now[i].Barred, now[i].Deleted
 		if o, ok := filed[c.Warrant]; ok {
 			own.Order = &o
 		}
@@ -214,10 +234,16 @@ func (s *officerSeat) orderFrom(hash, file string, w *policy.Warrant) desk.Signe
 	if a := s.bundle.Authority(w.Authority); a != nil {
 		o.Authority = a.Name
 	}
-	for _, t := range w.Targets {
-		o.Targets = append(o.Targets, string(t.Pseudonym)+"@"+t.Platform)
-	}
+	o.Targets = namesOf(w)
 	return o
+}
+
+// namesOf are the pen names of a warrant, PENNAME@PLATFORM.
+func namesOf(w *policy.Warrant) (all []string) {
+	for _, t := range w.Targets {
+		all = append(all, string(t.Pseudonym)+"@"+t.Platform)
+	}
+	return all
 }
 
 // filedCases are the hashes of the warrants that were filed as cases, as far as that is known here:
@@ -260,21 +286,40 @@ func isOther(filed map[string]string, st registrar.CaseStatus, o desk.Signed) bo
 
 // fits refuses an order that a case was not filed with. What cannot be asked now is left to the
 // registrar, which says of what is filed which case it is about.
-func (s *officerSeat) fits(ctx context.Context, id string, o desk.Signed) error {
-	st := registrar.CaseStatus{Case: id}
+func (s *officerSeat) fits(ctx context.Context, id string, o desk.Signed) (st registrar.CaseStatus, err error) {
+	st.Case = id
 	if r, err := s.registrar(); err == nil {
 		var said *registrar.Problem
 		switch now, err := r.Status(ctx, id); {
 		case err == nil:
 			st = now
 		case errors.As(err, &said) && said.Status == http.StatusNotFound:
-			return err
+			return st, err
 		}
 	}
 	if isOther(s.filedCases(), st, o) {
-		return errOtherCase.Because(errors.New(o.File))
+		return st, errOtherCase.Because(errors.New(o.File))
 	}
-	return nil
+	return st, nil
+}
+
+// reached are the pen names of an order that a step which ends it would still reach: not those that
+// are refused, declined or withdrawn. All of them, if where the case stands is not known.
+func reached(kind string, st registrar.CaseStatus, o desk.Signed) (penNames []string) {
+	for i, name := range o.Targets {
+		if len(st.Targets) == len(o.Targets) {
+			switch st.Targets[i].State {
+			case "refused", "declined", "withdrawn", "stopped", "lapsed", "expired":
+				continue
+			case "released":
+				if kind == policy.Withdrawal || st.Targets[i].Code != "" {
+					continue
+				}
+			}
+		}
+		penNames = append(penNames, name)
+	}
+	return penNames
 }
 
 // signedOrder is a signed warrant by its hash, with its text.
@@ -450,11 +495,11 @@ func (s *officerSeat) nextSteps(c *desk.OwnCase) {
 		{desk.StepRule, true, signs && objected},
 		{desk.StepAnswer, true, signs && asked && !over},
 		{desk.StepOpen, c.State == "released", released && c.Barred == nil && c.Deleted == nil && s.requester != ""},
-		{desk.StepWithdraw, false, signs && !over && (c.State == "recorded" || c.State == "authorised")},
+		{desk.StepWithdraw, false, signs && !over && (s.whose == "" || c.Authority == "" || c.Authority == s.whose) && (c.State == "recorded" || c.State == "authorised")},
 		{desk.StepAnnul, false, signs && above && (!over || released) && c.Barred == nil && c.Deleted == nil},
 		{desk.StepExtend, false, signs && !over && is(policy.Preservation, policy.Extension) && c.Quorum == 0},
 		{desk.StepSecrecy, false, signs && !over && c.State != "noticed"},
-		{desk.StepRedeliver, false, signs && !over && is(policy.Production) && c.Quorum > 0},
+		{desk.StepRedeliver, false, signs && !over && is(policy.Production) && c.Quorum > 0 && c.Barred == nil && c.Deleted == nil},
 	} {
 		switch {
 		case step.able && step.now:
@@ -490,31 +535,34 @@ func (s *officerSeat) followUp(ctx context.Context, step desk.FollowUp, confirm 
 	if err != nil {
 		return "", err
 	}
-	if err := s.fits(ctx, step.Case, o); err != nil {
-		return "", err
-	}
-	var ready *readyStep
-	about, err := s.ruledAbout(ctx, step, o)
+	st, err := s.fits(ctx, step.Case, o)
 	if err != nil {
 		return "", err
 	}
+	var ready *readyStep
+	on, err := s.ruledAbout(ctx, step, o)
+	if err != nil {
+		return "", err
+	}
+	about := signing{o, earlier, on, reached(stepKinds[step.Kind], st, o)}
 	err = s.working(func() error {
 		return s.signing(func(k jose.JSONWebKey) (err error) {
-			ready, err = s.signedStep(ctx, k, step, signing{o, earlier, about}, confirm)
+			ready, err = s.signedStep(ctx, k, step, about, confirm)
 			return err
 		})
 	})
 	if err != nil {
 		return "", err
 	}
-	return s.fileStep(ctx, step.Case, ready, earlier)
+	return s.fileStep(ctx, step.Case, ready, about)
 }
 
 // signing is what a step is about.
 type signing struct {
 	order   desk.Signed
-	earlier string // its text
-	on      string // what is answered or ruled on, word for word; "": nothing
+	earlier string   // its text
+	on      string   // what is answered or ruled on, word for word; "": nothing
+	reached []string // pen names that it can still end for
 }
 
 // signedStep is what is signed for a step, and saved: now, or by a press before.
@@ -528,7 +576,7 @@ func (s *officerSeat) signedStep(ctx context.Context, k jose.JSONWebKey, step de
 			return nil, errWaits.Because(errors.New(u.File))
 		}
 	}
-	words, err := s.wordsOfStep(step.Case, ready.warrant, about.order, about.on)
+	words, err := s.wordsOfStep(step.Case, ready.warrant, about)
 	if err != nil {
 		return nil, err
 	}
@@ -643,24 +691,31 @@ func upheldFor(o desk.Objection, step desk.FollowUp, about desk.Signed) error {
 // wordsOfStep are what a person reads of a warrant before it is signed: which case and order it is
 // about, what it answers or rules on, for which pen names something ends, what it says, and every
 // word of it.
-func (s *officerSeat) wordsOfStep(id string, w *policy.Warrant, about desk.Signed, on string) (string, error) {
+func (s *officerSeat) wordsOfStep(id string, w *policy.Warrant, of signing) (string, error) {
+	about := of.order
 	words, err := signedWords(s.bundle, w)
-	ends := w.Kind == policy.Withdrawal || w.Kind == policy.Annulment
 	if w.Ruling != nil {
-		words = fmt.Sprintf("%s\nRuling: %s, on %s\n", on, w.Ruling.Outcome, w.Ruling.Digest) + words
-		ends = w.Ruling.Outcome == policy.Upheld
+		words = fmt.Sprintf("%s\nRuling: %s, on %s\n", of.on, w.Ruling.Outcome, w.Ruling.Digest) + words
 	}
+	ends := endsBy(w)
 	whom := ""
 	switch n := len(about.Targets); {
 	case ends && len(w.Targets) > 0:
 		whom = fmt.Sprintf("\nAbout: %d of %d pen names, which are named below.", len(w.Targets), n)
 	case ends && n == 1:
 		whom = "\nAbout: the only pen name, " + about.Targets[0] + "."
+	case ends && len(of.reached) < n:
+		whom = fmt.Sprintf("\nAbout: all pen names that it still reaches, %d of %d: %s.", len(of.reached), n, cmp.Or(strings.Join(of.reached, ", "), "none"))
 	case ends:
 		whom = fmt.Sprintf("\nAbout: all %d pen names.", n)
 	}
 	return document.Printable(fmt.Sprintf("This %s will be signed and filed. It is about the case %s: the %s %s of %s, issued on %s, %s.%s\n\n%s",
 		w.Kind, id, about.Kind, document.Visible(about.FileNumber), about.Authority, about.Issued.UTC().Format(time.DateOnly), about.File, whom, words)), err
+}
+
+// endsBy reports whether something ends by a warrant for pen names.
+func endsBy(w *policy.Warrant) bool {
+	return w.Kind == policy.Withdrawal || w.Kind == policy.Annulment || w.Ruling != nil && w.Ruling.Outcome == policy.Upheld
 }
 
 // toFile is what a file beside one that was signed for a step says until that is filed, JSON.
@@ -672,6 +727,8 @@ type toFile struct {
 	Signed string `json:"signed"` // SHA-256 of what was signed, hex
 
 	Filed string `json:"filed,omitempty"` // the case that it is, once it is filed and not all of what was published is
+
+	Refused string `json:"refused,omitempty"` // why the registrar refused it; "": it did not
 }
 
 // markOf is the name of that file, beside a signed one.
@@ -724,7 +781,7 @@ func (s *officerSeat) unfiled() (all []desk.Unfiled) {
 		if err != nil || signed == nil || hash != w.Signed {
 			continue
 		}
-		all = append(all, desk.Unfiled{Case: w.Case, Kind: w.Kind, Digest: w.Digest, Order: w.Order, Hash: hash, File: file, Filed: w.Filed, Says: saysOf(s.bundle, signed)})
+		all = append(all, desk.Unfiled{Case: w.Case, Kind: w.Kind, Digest: w.Digest, Order: w.Order, Hash: hash, File: file, Filed: w.Filed, Refused: w.Refused, Says: saysOf(s.bundle, signed)})
 	}
 	return all
 }
@@ -752,7 +809,8 @@ func (s *officerSeat) fileUnfiled(ctx context.Context, id, hash string) (string,
 	if err != nil {
 		return "", err
 	}
-	if err := s.fits(ctx, id, o); err != nil {
+	st, err := s.fits(ctx, id, o)
+	if err != nil {
 		return "", err
 	}
 	raw, err := readRegular(u.File)
@@ -766,7 +824,7 @@ func (s *officerSeat) fileUnfiled(ctx context.Context, id, hash string) (string,
 	if ready.warrant, err = policy.ParseUnverified(ready.signed); err != nil {
 		return "", err
 	}
-	return s.fileStep(ctx, id, ready, earlier)
+	return s.fileStep(ctx, id, ready, signing{order: o, earlier: earlier, reached: reached(ready.warrant.Kind, st, o)})
 }
 
 // dropUnfiled has what was signed for a step wait no more. The signature counts still, so that the
@@ -818,6 +876,11 @@ func (s *officerSeat) settled(file string) {
 
 // partlyFiled notes as which case something is filed of which not all of what was published is.
 func partlyFiled(file, id string) error {
+	return remark(file, func(w *toFile) { w.Filed, w.Refused = id, "" })
+}
+
+// remark changes what is noted of a file that waits to be filed.
+func remark(file string, change func(w *toFile)) error {
 	raw, err := readRegular(markOf(file))
 	if err != nil {
 		return err
@@ -826,7 +889,7 @@ func partlyFiled(file, id string) error {
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return err
 	}
-	w.Filed = id
+	change(&w)
 	if raw, err = json.Marshal(w); err != nil {
 		return err
 	}
@@ -834,12 +897,12 @@ func partlyFiled(file, id string) error {
 }
 
 // fileStep files what was signed for a step of a case.
-func (s *officerSeat) fileStep(ctx context.Context, id string, ready *readyStep, earlier string) (string, error) {
+func (s *officerSeat) fileStep(ctx context.Context, id string, ready *readyStep, about signing) (string, error) {
 	sub := policy.Submission{Warrant: ready.signed}
 	var folder string
 	var err error
 	if sub.Revocation, err = s.revocationLists(s.revocation); err == nil && policy.KindOf(ready.warrant.Kind).Evidence {
-		sub.Evidence, folder, err = s.evidenceOf(earlier)
+		sub.Evidence, folder, err = s.evidenceOf(about.earlier)
 	}
 	var st caseStatus
 	if err == nil {
@@ -849,21 +912,40 @@ func (s *officerSeat) fileStep(ctx context.Context, id string, ready *readyStep,
 	case err != nil && st.Case != "":
 		return "", errPartly{errors.Join(err, partlyFiled(ready.file, st.Case)), st.Case}
 	case err != nil:
-		said, why := *shell.ProblemOf(explained(err)), errSavedNotFiled
+		said, why, refused := *shell.ProblemOf(explained(err)), errSavedNotFiled, ""
+		if isRefused(err) {
+			why, refused = errRefusedSigned, said.Error()
+		}
 		if errors.As(unanswered(err), &errLost{}) || errors.Is(err, registrar.ErrOtherAnswer) {
 			why = errFiledUnknown
 		}
-		return "", why.Because(fmt.Errorf("%s: %s", ready.file, said.Error()))
+		cause := fmt.Errorf("%s: %s", ready.file, said.Error())
+		return "", why.Because(errors.Join(cause, remark(ready.file, func(w *toFile) { w.Refused = refused })))
 	}
 	s.settled(ready.file)
 	if st.About != nil && st.About.Case != id {
 		return "", desk.ErrFiledElsewhere.Because(fmt.Errorf("%s: it is about case %s", ready.file, st.About.Case))
 	}
 	text := fmt.Sprintf("The %s is signed, saved in %s, and filed.\n", ready.warrant.Kind, ready.file)
+	if endsBy(ready.warrant) {
+		whom := about.reached
+		if len(ready.warrant.Targets) > 0 {
+			whom = namesOf(ready.warrant)
+		}
+		text += "It is about " + cmp.Or(strings.Join(whom, ", "), "no pen name that it still reaches") + ".\n"
+	}
 	if ready.warrant.Kind == policy.Redelivery {
 		return text + "It is a case of its own, which custodians decide again:\n" + st.At(s.Now()), nil
 	}
 	return text + "It is case " + st.Case + ", and opens nothing; where this case stands now is below.", nil
+}
+
+// isRefused reports whether the registrar refused what was sent, and does so again until something
+// else changes.
+func isRefused(err error) bool {
+	var said *registrar.Problem
+	return errors.As(err, &said) && said.Status >= 400 && said.Status < 500 &&
+		!slices.Contains([]int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests}, said.Status)
 }
 
 // evidenceOf are the pieces of evidence of a signed warrant, and the folder that they are in.

@@ -141,10 +141,10 @@ func TestStepIsOfItsCase(t *testing.T) {
 			t.Error(err, shown)
 		}
 	}
-	if words, err := s.wordsOfStep(aCase, &policy.Warrant{Kind: policy.Ruling, Ruling: &policy.RulingOn{Outcome: policy.Dismissed}}, desk.Signed{Targets: []string{"a", "b"}}, ""); err != nil || strings.Contains(words, "About:") {
+	if words, err := s.wordsOfStep(aCase, &policy.Warrant{Kind: policy.Ruling, Ruling: &policy.RulingOn{Outcome: policy.Dismissed}}, signing{order: desk.Signed{Targets: []string{"a", "b"}}}); err != nil || strings.Contains(words, "About:") {
 		t.Error("by a dismissal something ends: ", words, err)
 	}
-	if words, err := s.wordsOfStep(aCase, &policy.Warrant{Kind: policy.Ruling, Ruling: &policy.RulingOn{Outcome: policy.Upheld}}, desk.Signed{Targets: []string{"a@x"}}, ""); err != nil || !strings.Contains(words, "About: the only pen name, a@x.") {
+	if words, err := s.wordsOfStep(aCase, &policy.Warrant{Kind: policy.Ruling, Ruling: &policy.RulingOn{Outcome: policy.Upheld}}, signing{order: desk.Signed{Targets: []string{"a@x"}}}); err != nil || !strings.Contains(words, "About: the only pen name, a@x.") {
 		t.Error(words, err)
 	}
 
@@ -254,6 +254,12 @@ func TestUnreadableFileStopsNothing(t *testing.T) {
 	if len(all) != 1 || all[hash].Hash != hash || len(unread) != 1 || !errors.Is(unread[0], secretfile.ErrUnreadable) || !strings.Contains(errors.Unwrap(unread[0]).Error(), "bad.jws") {
 		t.Error(all, unread)
 	}
+	c.write("orders/broken.jws", []byte("eyJ.broken\n"))
+	for range 2 {
+		if all, unread := s.filedHere(); len(all) != 1 || len(unread) != 2 || !errors.Is(errors.Join(unread...), errNoJWS) || !strings.Contains(errors.Unwrap(unread[1]).Error(), "broken.jws") {
+			t.Error(all, unread)
+		}
+	}
 	if _, _, err := s.signedOrder(hash); err != nil {
 		t.Error(err)
 	}
@@ -317,6 +323,10 @@ func TestVerdictIsOfWhatWasChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	draft, err := os.ReadFile(o.Draft)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if checked() != nil {
 		t.Error("it was not checked yet")
 	}
@@ -324,7 +334,7 @@ func TestVerdictIsOfWhatWasChecked(t *testing.T) {
 		name     string
 		do, undo func() error
 	}{
-		{"an answer", func() error { return os.WriteFile(o.Draft, []byte("{}"), 0o600) }, nil}, // and is made anew of the answers
+		{"the draft, by hand", func() error { return os.WriteFile(o.Draft, []byte("{}"), 0o600) }, func() error { return os.WriteFile(o.Draft, draft, 0o600) }},
 		{"an exhibit", func() error { return os.WriteFile(files[0], []byte("x"), 0o600) }, func() error { return os.WriteFile(files[0], post, 0o600) }},
 		{"more evidence", func() error { c.otherCase("case118"); return nil }, func() error {
 			return errors.Join(os.Remove(c.path("case118/other.jws")), os.Remove(c.path("case118/other.txt")))
@@ -336,7 +346,7 @@ func TestVerdictIsOfWhatWasChecked(t *testing.T) {
 			t.Fatal(change.name, err)
 		}
 		shown, _ := s.show(o.ID)
-		if v := shown.Verdict; (v != nil) != (change.name == "an answer") {
+		if v := shown.Verdict; v != nil {
 			t.Errorf("%s: %+v", change.name, v)
 		}
 		if change.undo != nil {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/desk"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 )
@@ -242,13 +244,29 @@ func (s *deskSeat) do(ctx context.Context, a desk.Deed, confirm func(shown strin
 			return signed, err
 		})
 		if err != nil {
-			return err
+			return s.takenBack(a.Case, err)
 		}
 		said = done + st.String()
 		s.forgetCase(a.Case)
 		return nil
 	})
 	return said, err
+}
+
+// takenBack is err of an answer, and closes a case that is over. Nothing was signed where nothing is
+// unsent: the registrar did not show the case any more.
+func (s *deskSeat) takenBack(id string, err error) error {
+	var p *registrar.Problem
+	if errors.As(err, &errUnsent{}) || !errors.As(err, &p) || !slices.Contains([]string{"warrant.withdrawn", "warrant.annulled", "warrant.lapsed"}, p.Code) {
+		return err
+	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if c := s.cases[id]; c != nil {
+		forget(c.exhibits.of)
+		delete(s.cases, id)
+	}
+	return desk.ErrTakenBack
 }
 
 // saidSince shows in an open case what was said in it since it was reviewed. What cannot be read
@@ -281,6 +299,7 @@ func (s *deskSeat) signedWith(c seat, id, text string) {
 		s.forgetCase(id) // nobody reads there that it was not answered
 		return
 	}
+	answered.Words = text
 	s.noteAnswered(id, answered)
 }
 
@@ -310,6 +329,7 @@ func (s *deskSeat) answered(id string) (a desk.Answered, err error) {
 	defer s.work.Unlock()
 	err = s.unlockedWith(func(c *custodian.Custodian) error {
 		if a, err = answeredIn(c, id); err == nil {
+			a.Words = s.agreed[id]
 			s.noteAnswered(id, a)
 		}
 		return err

@@ -26,6 +26,8 @@ var deskMends = map[string]string{
 	"custodian.no_passphrase":            "no passphrase was given: type it into its field",
 	"custodian.bad_home":                 "your folder is not there any more, or is incomplete: restore it from its backup, and start the desk again",
 	"custodian.bad_witness":              "your folder has no complete witness: it is made where the folder was made, as the page of your seat says",
+	"custodian.weak_passphrase":          "the passphrase has fewer than 12 characters: it was not changed; take several random words",
+	"statement.bad_text":                 "what you wrote cannot be taken as it is: nothing was signed or sent; write 1 to 2,000 characters that can be displayed, and nothing hidden among them",
 	"statement.malformed":                "what you wrote is not of the published form, or has none of 1 to 2,000 characters: nothing was sent; write 1 to 2,000 characters",
 	"ceremony.none":                      "the registrar has no ceremony open with this plan: nothing was sent; ask the operator whether it is the right plan",
 	"ceremony.bad_plan":                  "this file is no plan of the published form, or seats somebody twice: nothing was kept; choose the file that the operator gave you",

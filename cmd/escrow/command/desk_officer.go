@@ -72,13 +72,14 @@ when nobody used the desk for a while. Without --key or --pkcs11 the desk signs 
 who have an order signed by a court. No key leaves this machine.
 
 --evidence names a folder with a platform's files, or a folder of such folders; it can be given again.
-Drafts and signed warrants are kept in --cases, a folder of your own: nothing is lost when the desk
-ends, and the commands go on with the same files.
+Drafts and signed warrants are kept in --cases, a folder of your own, and the commands go on with the
+same files. What was typed and not saved is kept until the desk ends: it is gone then, and the terminal
+says so.
 
 The browser is given a file that you alone can read, with a link that works once and for a minute.
 Use Firefox, Chromium, Chrome or Edge: the desk's address, a new one at each start, is a name below
 localhost, which they know for this machine; Safari may not find it.
-Press Enter in this terminal for another one: then only the browser that opens it has the desk.
+Press Enter in this terminal for another one: then only the browser that opens it has the desk, locked.
 
 The desk speaks English and Welsh: the link at its top changes that, and --language says it at the start.
 What is signed, and what a check finds, stays in English, and is marked so.`
@@ -166,7 +167,7 @@ func folderAt(name string) (string, error) {
 func (s *officerSeat) officer(ctx context.Context) (*desk.Officer, error) {
 	o := &desk.Officer{
 		ID: "officer", Name: "an officer", Unlocks: desk.Say("This desk has no key to sign with."), Unlock: s.unlock, Lock: s.lock, Folders: s.evidence,
-		Orders: s.list, Order: s.show, Posts: s.posts, Exhibit: s.exhibit, Answer: s.answer, Anew: s.anew, Check: s.check, Sign: s.sign, Take: s.take, PutBack: s.putBack, File: s.file,
+		Orders: s.list, Order: s.show, Posts: s.posts, Exhibit: s.exhibit, Answer: s.answer, Anew: s.anew, Remake: s.remake, Check: s.check, Sign: s.sign, Take: s.take, PutBack: s.putBack, File: s.file,
 		Cases: s.officerCases(), Openings: s.officerOpenings(),
 	}
 	if !s.by.given() {

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/escrow/desk"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/verifier/document"
@@ -316,6 +317,10 @@ func (s *officerSeat) signFolder(ctx context.Context, ref string, confirm func(s
 	if err != nil {
 		return "", err
 	}
+	if err := s.unlocked(); err != nil {
+		return "", err
+	}
+	barred := s.mayBeUsed(ctx, f.Path)
 	err = s.signing(func(k jose.JSONWebKey) error {
 		_, err := s.certify(ctx, f.Path, k, s.bundle, lists, func(found string) error {
 			s.checked(ref)
@@ -323,7 +328,7 @@ func (s *officerSeat) signFolder(ctx context.Context, ref string, confirm func(s
 			if err != nil {
 				return err
 			}
-			return confirm(document.Printable(fmt.Sprintf("The certificate of this folder is signed, as its page shows it, with the time of the signature:\n%s\nThe page has the SHA-256 %x.\n\nIt was checked:\n%s", f.Path, page, found)))
+			return confirm(document.Printable(barred + fmt.Sprintf("The certificate of this folder is signed, as its page shows it, with the time of the signature:\n%s\nThe page has the SHA-256 %x.\n\nIt was checked:\n%s", f.Path, page, found)))
 		})
 		return err
 	})
@@ -332,6 +337,25 @@ func (s *officerSeat) signFolder(ctx context.Context, ref string, confirm func(s
 	}
 	s.checked(ref)
 	return "Signed: certificate.jws in " + f.Path + ". The page, the table and the sheets say so.", nil
+}
+
+// mayBeUsed says of what was opened into a folder that it may not be used, or that this could not
+// be asked; "": nothing is against it.
+func (s *officerSeat) mayBeUsed(ctx context.Context, folder string) string {
+	r, err := s.registrar()
+	var st registrar.CaseStatus
+	if err == nil {
+		st, err = r.Status(ctx, caseOfFile(folder))
+	}
+	switch {
+	case err != nil:
+		return "The registrar could not be asked whether what was opened may still be used: whether a court annulled the order meanwhile is not known here.\n\n"
+	case st.Barred != nil:
+		return fmt.Sprintf("WHAT WAS OPENED MAY NOT BE USED. Entry %d of the public log: %s. Sign this only to prove what was opened.\n\n", st.Barred.Leaf, st.Forbidden())
+	case st.Deleted != nil:
+		return fmt.Sprintf("It is stated that what was opened is deleted, entry %d of the public log.\n\n", st.Deleted.Leaf)
+	}
+	return ""
 }
 
 // readPage reads that of a certificate, and its digest.

@@ -45,6 +45,14 @@ var (
 		"this order is not signed yet: nothing was sent; have it signed first")
 	errNoDraft = refusal.New(refusal.Conflict, "desk.no_draft",
 		"there is no draft yet: nothing was checked or signed; answer the questions first")
+	errOtherFile = refusal.New(refusal.Conflict, "desk.other_file",
+		"the file that the cause names has the name of what is signed here, and is not of this order: nothing was signed or kept; move that file away first")
+	errCheckRefuses = refusal.New(refusal.Invalid, "desk.check_refuses",
+		"filing it would be refused, as the check on this page says: nothing was signed; mend that first")
+	errOtherAuthority = refusal.New(refusal.Invalid, "desk.other_authority",
+		"the key of this desk signs only for the authority that the cause names, and the order is of another one: nothing was signed; answer the question of the authority anew, or give the draft to that one")
+	errByHand = refusal.New(refusal.Conflict, "desk.draft_by_hand",
+		"the draft was changed by hand, in its file: nothing was saved; choose on the page of the order whether that file counts, or the answers")
 )
 
 // interview is the dialogue of `escrow warrant new` about an order.
@@ -66,7 +74,7 @@ func readRegular(name string) ([]byte, error) {
 
 // seen is how an order is shown in a list.
 func (s *officerSeat) seen(o order) desk.Order {
-	w := desk.Order{ID: o.id(), Folder: o.folder, Name: filepath.Base(o.folder), Number: o.number, Begun: o.begun(), Draft: o.draft(), File: o.signed(), Drafted: is(o.draft()), Signed: is(o.signed())}
+	w := desk.Order{ID: o.id(), Folder: o.folder, Name: filepath.Base(o.folder), Number: o.number, Begun: o.begun(), Draft: o.draft(), File: o.signed(), Drafted: is(o.draft()), Signed: o.isSigned(), OtherFile: o.other}
 	if st, ok := o.filedAsCase(); ok {
 		w.Case, w.Said = st.Case, st.at(s.Now())
 	}
@@ -119,9 +127,14 @@ func (s *officerSeat) show(id string) (*desk.Order, error) {
 		w.Other = errors.Is(err, policy.ErrOtherPieces)
 		return &w, err
 	default:
-		w.Evidence, w.Steps = d.Evidence(), stepsOf(d, s.whose, s.requester)
+		if w.Edited, err = edited(o, d); err != nil {
+			return &w, err
+		}
+		if w.Evidence = d.Evidence(); !w.Edited {
+			w.Steps = stepsOf(d, s.whose, s.requester)
+		}
 	}
-	if w.Byhand = w.Drafted && !is(o.answers()); w.Byhand {
+	if w.Byhand = w.Drafted && (w.Edited || !is(o.answers())); w.Byhand {
 		_, is, err := s.readDraft(o.draft())
 		if err != nil {
 			return &w, err
@@ -180,12 +193,18 @@ func (s *officerSeat) answer(id, step string, typed map[string]string, files map
 		if err != nil {
 			return err
 		}
-		if is(o.signed()) {
+		if o.isSigned() {
 			return errIsSigned
 		}
 		d, err := s.interview(o)
 		if err != nil {
 			return err
+		}
+		switch other, err := edited(o, d); {
+		case err != nil:
+			return err
+		case other:
+			return errByHand
 		}
 		steps := d.Steps()
 		n := slices.IndexFunc(steps, func(x policy.Step) bool { return x.Questions[0].Name == step })
@@ -226,7 +245,7 @@ func (s *officerSeat) anew(id string) error {
 		switch {
 		case err != nil:
 			return err
-		case is(o.signed()):
+		case o.isSigned():
 			return errIsSigned
 		}
 		raw, err := shell.ReadFile(o.answers())
@@ -240,6 +259,14 @@ func (s *officerSeat) anew(id string) error {
 		maps.DeleteFunc(answers, func(name, _ string) bool { return policy.OfPieces(name) })
 		if raw, err = json.MarshalIndent(answers, "", "  "); err != nil {
 			return err
+		}
+		if have, err := readRegular(o.draft()); err == nil {
+			sum := policy.Hash(string(have))
+			if made, _ := readRegular(o.made()); strings.TrimSpace(string(made)) != hex.EncodeToString(sum[:]) { // it was changed by hand
+				if _, err := putAside(o.draft()); err != nil {
+					return err
+				}
+			}
 		}
 		if err := errors.Join(s.bind(o), forgetDraft(o), shell.WritePrivate(o.answers(), append(raw, '\n'))); err != nil {
 			return err
@@ -267,6 +294,54 @@ func (s *officerSeat) chosen(o order, q *policy.Question, content []byte) (strin
 	return file, shell.WritePrivate(file, content)
 }
 
+// edited reports whether the draft is not what the desk made of the answers last: somebody changed
+// it by hand, or a command made it.
+func edited(o order, d *interview) (bool, error) {
+	have, err := readRegular(o.draft())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !is(o.answers()) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	sum := policy.Hash(string(have))
+	if made, err := readRegular(o.made()); err == nil && strings.TrimSpace(string(made)) == hex.EncodeToString(sum[:]) {
+		return false, nil
+	}
+	if steps := d.Steps(); !steps[len(steps)-1].Answered {
+		return true, nil
+	}
+	text, err := policy.MarshalDraft(d.Draft())
+	return !bytes.Equal(have, text), err
+}
+
+// remake has the answers count again: a draft that was changed by hand is put aside.
+func (s *officerSeat) remake(id string) (said string, err error) {
+	err = s.working(func() error {
+		o, err := s.order(id)
+		switch {
+		case err != nil:
+			return err
+		case o.isSigned():
+			return errIsSigned
+		case !is(o.answers()) || !is(o.draft()):
+			return errNoDraft
+		}
+		d, err := s.interview(o)
+		if err != nil {
+			return err
+		}
+		aside, err := putAside(o.draft())
+		if err != nil {
+			return err
+		}
+		said = "The answers count. What was changed by hand is kept: " + aside
+		_, err = s.drafted(o, d)
+		return err
+	})
+	return said, err
+}
+
 // forgetDraft removes the draft of answers that do not make one any more.
 func forgetDraft(o order) error {
 	if err := os.Remove(o.draft()); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -285,29 +360,48 @@ func (s *officerSeat) drafted(o order, d *interview) (next string, err error) {
 	if err != nil {
 		return "", err
 	}
+	sum := policy.Hash(string(text))
+	if err := shell.WritePrivate(o.made(), []byte(hex.EncodeToString(sum[:])+"\n")); err != nil {
+		return "", err
+	}
 	if have, err := readRegular(o.draft()); err == nil && bytes.Equal(have, text) {
 		return "", nil
 	}
 	return "", shell.WritePrivate(o.draft(), text)
 }
 
+// renewed makes the draft of the answers again, which may say more since, unless it was changed by
+// hand.
+func (s *officerSeat) renewed(o order) error {
+	if o.isSigned() || !is(o.answers()) {
+		return nil
+	}
+	d, err := s.interview(o)
+	if err != nil {
+		return err
+	}
+	if other, err := edited(o, d); err != nil || other {
+		return err
+	}
+	_, err = s.drafted(o, d)
+	return err
+}
+
 // textOf is what there is of an order, signed or a draft, and the signed warrant that it follows.
+// It writes nothing.
 func (s *officerSeat) textOf(o order) (file string, text []byte, earlier string, err error) {
 	file = o.draft()
 	switch {
-	case is(o.signed()):
+	case o.isSigned():
 		file = o.signed()
-	case is(o.answers()): // and the draft may be of before
+	case !is(o.draft()):
+		return "", nil, "", errNoDraft
+	case is(o.answers()):
 		d, err := s.interview(o)
 		if err != nil {
 			return "", nil, "", err
 		}
-		if left, err := s.drafted(o, d); err != nil || left != "" {
-			return "", nil, "", errors.Join(err, errNoDraft)
-		}
 		earlier = d.earlier()
-	case !is(o.draft()):
-		return "", nil, "", errNoDraft
 	}
 	text, err = shell.ReadFile(file)
 	return file, text, s.earlierOf(o, text, earlier), err
@@ -390,7 +484,7 @@ func (s *officerSeat) toCheck(o order) (c checking, err error) {
 		return c, err
 	}
 	c.with = checkable{bundle: s.bundle, evidence: []string{o.folder}, exhibits: o.folder, earlier: earlier, online: s.server != "", revocation: s.revocation}
-	if is(o.signed()) {
+	if o.isSigned() {
 		c.with.named = true
 		c.with.countersigned = s.countersigned(o, strings.TrimSpace(string(c.text)))
 	}
@@ -441,25 +535,77 @@ func (s *officerSeat) check(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		c, err := s.toCheck(o)
-		if err != nil {
+		if err := s.renewed(o); err != nil {
 			return err
 		}
-		v, err := s.program.check(ctx, c.file, c.text, c.with)
-		if err != nil {
-			return err
-		}
-		shown := &desk.Verdict{At: s.Now(), Custodians: v.Custodians, NoticeDays: v.NoticeDays, SignedBy: v.SignedBy, Notes: v.Notes, NotChecked: v.NotChecked}
-		for _, f := range v.Faults {
-			shown.Faults = append(shown.Faults, desk.Fault{Place: f.Place(), Text: f.String(), Step: policy.QuestionOf(policy.Fault{At: f.Field})})
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.open { // else it was locked meanwhile
-			s.verdicts[id] = judged{c.sum, shown}
-		}
-		return nil
+		_, err = s.judge(ctx, o, true)
+		return err
 	})
+}
+
+// judge checks an order, and keeps the verdict for its page. Without ask the registrar is asked
+// nothing, and only faults are kept.
+func (s *officerSeat) judge(ctx context.Context, o order, ask bool) (*desk.Verdict, error) {
+	c, err := s.toCheck(o)
+	if err != nil {
+		return nil, err
+	}
+	c.with.online = c.with.online && ask
+	v, err := s.program.check(ctx, c.file, c.text, c.with)
+	if err != nil {
+		return nil, err
+	}
+	shown := &desk.Verdict{At: s.Now(), Custodians: v.Custodians, NoticeDays: v.NoticeDays, SignedBy: v.SignedBy, Notes: v.Notes, NotChecked: v.NotChecked}
+	for _, f := range v.Faults {
+		shown.Faults = append(shown.Faults, desk.Fault{Place: f.Place(), Text: f.String(), Step: policy.QuestionOf(policy.Fault{At: f.Field})})
+	}
+	if w, _ := policy.ReadDraft(c.text); w != nil && !o.isSigned() {
+		shown.SignsFor = s.signsFor(w)
+	}
+	if !ask {
+		shown.NotChecked = []string{"what the registrar is asked, and what could not be checked before that: check it again"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open && (ask || len(shown.Faults) > 0) { // else it was locked meanwhile
+		s.verdicts[o.id()] = judged{c.sum, shown}
+	}
+	return shown, nil
+}
+
+// signsFor is the name of the authority that the desk signs for, where an order is of another one;
+// "": it is of that one, or the desk signs for nobody.
+func (s *officerSeat) signsFor(w *policy.Warrant) string {
+	if s.whose == "" || w.Authority == s.whose {
+		return ""
+	}
+	if a := s.bundle.Authority(s.whose); a != nil {
+		return a.Name + " (" + a.ID + ")"
+	}
+	return s.whose
+}
+
+// signable refuses an order that the check refuses: the one of before, if it was of this very draft,
+// or one that asks the registrar nothing, so that an order is signed while that does not answer.
+func (s *officerSeat) signable(ctx context.Context, o order, w *policy.Warrant) error {
+	if o.other == o.signed() {
+		return errOtherFile.Because(errors.New(o.other))
+	}
+	if whose := s.signsFor(w); whose != "" {
+		return errOtherAuthority.Because(errors.New(whose))
+	}
+	v, err := s.verdictOf(o), error(nil)
+	if v == nil {
+		v, err = s.judge(ctx, o, false)
+	}
+	if err != nil || len(v.Faults) == 0 {
+		return err
+	}
+	var all []string
+	for _, f := range v.Faults {
+		all = append(all, f.Text)
+	}
+	return errCheckRefuses.Because(errors.New(strings.Join(all, "; ")))
 }
 
 // ready is a draft that was completed, to be shown and then signed as it is.
@@ -473,14 +619,17 @@ type ready struct {
 const readyFor = time.Hour
 
 // sign is `escrow warrant sign`.
-func (s *officerSeat) sign(_ context.Context, id string, confirm func(shown string) error) (said string, err error) {
+func (s *officerSeat) sign(ctx context.Context, id string, confirm func(shown string) error) (said string, err error) {
 	err = s.working(func() error {
 		o, err := s.order(id)
 		switch {
 		case err != nil:
 			return err
-		case is(o.signed()):
+		case o.isSigned():
 			return errIsSigned
+		}
+		if err := s.renewed(o); err != nil {
+			return err
 		}
 		_, _, earlierFile, err := s.textOf(o)
 		if err != nil {
@@ -488,6 +637,9 @@ func (s *officerSeat) sign(_ context.Context, id string, confirm func(shown stri
 		}
 		text, w, err := s.readDraft(o.draft())
 		if err != nil {
+			return err
+		}
+		if err := s.signable(ctx, o, w); err != nil {
 			return err
 		}
 		earlier, err := s.earlierText(earlierFile, w)
@@ -602,6 +754,9 @@ func (s *officerSeat) take(_ context.Context, id string, content []byte) (said s
 			if differs, err = differsFrom(o, w); err != nil {
 				return err
 			}
+			if o.other == file {
+				return errOtherFile.Because(errors.New(file))
+			}
 		}
 		if _, err := s.bundle.VerifyWarrant(signed); err != nil {
 			return err
@@ -689,7 +844,7 @@ func (s *officerSeat) putBack(id string) (said string, err error) {
 			return err
 		case is(o.filed()):
 			return errIsFiled
-		case !is(o.signed()):
+		case !o.isSigned():
 			return errNotSigned
 		}
 		aside, err := putAside(o.signed())
@@ -719,7 +874,7 @@ func (s *officerSeat) file(ctx context.Context, id string) (said string, err err
 		switch {
 		case err != nil:
 			return err
-		case !is(o.signed()):
+		case !o.isSigned():
 			return errNotSigned
 		}
 		signed, err := shell.ReadFile(o.signed())

@@ -27,6 +27,7 @@ type order struct {
 	folder string // of its evidence
 	base   string // of its files
 	number int    // of those about this evidence, from 1
+	other  string // a file that has the name of a signed one of it, and is not of it; "": there is none
 }
 
 // id tells an order from all others, and from what another folder would have under its names.
@@ -37,12 +38,13 @@ func (o order) id() string {
 
 func (o order) draft() string    { return o.base + ".json" }
 func (o order) answers() string  { return o.draft() + ".answers" }
+func (o order) made() string     { return o.draft() + ".made" }  // SHA-256 of the draft as it was made of the answers last, hex
 func (o order) evidence() string { return o.base + ".evidence" } // SHA-256 of each piece that it was begun about, a line each
 func (o order) signed() string   { return o.base + ".jws" }
 func (o order) filed() string    { return o.base + ".case" } // what the registrar said, JSON
 
 // endings are those of the files of an order, by which it is known that there is one.
-var endings = []string{".json.answers", ".json", ".evidence", ".jws", ".case", ".waits"}
+var endings = []string{".json.answers", ".json.made", ".json", ".evidence", ".jws", ".case", ".waits"}
 
 // is reports whether there is a file.
 func is(file string) bool {
@@ -50,7 +52,32 @@ func is(file string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func (o order) begun() bool { return is(o.answers()) || is(o.draft()) || is(o.signed()) }
+func (o order) begun() bool { return is(o.answers()) || is(o.draft()) || o.isSigned() }
+
+// isSigned reports whether it is signed, and not only another one under its name.
+func (o order) isSigned() bool { return is(o.signed()) && o.other != o.signed() }
+
+// otherSigned is the file that has the name of a signed order and is about none of the evidence that
+// the order was begun about; "": there is none.
+func (s *officerSeat) otherSigned(o order, digests map[string]bool) string {
+	if !is(o.signed()) || !is(o.draft()) && !is(o.answers()) {
+		return ""
+	}
+	_, w, err := readSigned(o.signed())
+	if err != nil {
+		return "" // it is said to be unreadable
+	}
+	about := maps.Clone(digests)
+	if raw, err := readRegular(o.evidence()); err == nil {
+		for _, digest := range strings.Fields(string(raw)) {
+			about[digest] = true
+		}
+	}
+	if w != nil && slices.ContainsFunc(evidenceNamed(w), func(d string) bool { return about[d] }) {
+		return ""
+	}
+	return o.signed()
+}
 
 // folders are those with evidence: the named ones, and those in them.
 func (s *officerSeat) folders() (all []string, err error) {
@@ -161,27 +188,35 @@ func (s *officerSeat) orders() (all []order, err error) {
 		name, last := filepath.Base(folder), order{}
 		digests := s.digestsOf(folder)
 		var mine []string
+		others := make(map[string]string)
 		for base := range used {
+			if numbered(base, name) == 0 || taken[base] {
+				continue
+			}
 			o := order{folder: folder, base: filepath.Join(s.cases, base)}
-			if numbered(base, name) > 0 && !taken[base] && (s.isAbout(o, digests) || s.isAboutSome(o, digests, folders)) {
+			o.other = s.otherSigned(o, digests)
+			if s.isAbout(o, digests) || s.isAboutSome(o, digests, folders) {
 				mine = append(mine, base)
-				taken[base] = true
+				taken[base], others[base] = true, o.other
 			}
 		}
 		slices.SortFunc(mine, func(a, b string) int { return cmp.Compare(numbered(a, name), numbered(b, name)) })
 		for i, base := range mine {
-			last = order{folder, filepath.Join(s.cases, base), i + 1}
+			last = order{folder, filepath.Join(s.cases, base), i + 1, others[base]}
 			all = append(all, last)
 		}
-		if len(mine) > 0 && !is(last.signed()) {
+		if len(mine) > 0 && !last.isSigned() {
 			continue // one after the other
 		}
-		free := name
+		free, other := name, filepath.Join(s.cases, name+".jws")
+		if taken[name] || !is(other) {
+			other = ""
+		}
 		for n := 2; used[free] || taken[free] || free != name && names[free]; n++ {
 			free = name + "." + strconv.Itoa(n)
 		}
 		taken[free] = true
-		all = append(all, order{folder, filepath.Join(s.cases, free), len(mine) + 1})
+		all = append(all, order{folder, filepath.Join(s.cases, free), len(mine) + 1, other})
 	}
 	return all, nil
 }
@@ -191,7 +226,7 @@ func (s *officerSeat) orders() (all []order, err error) {
 // added to a folder.
 func (s *officerSeat) isAbout(o order, digests map[string]bool) bool {
 	some := func(of []string) bool { return slices.ContainsFunc(of, func(d string) bool { return digests[d] }) }
-	if is(o.signed()) {
+	if o.isSigned() {
 		_, w, err := readSigned(o.signed())
 		return err == nil && w != nil && signedAbout(w, digests)
 	}
@@ -213,7 +248,7 @@ func (s *officerSeat) isAbout(o order, digests map[string]bool) bool {
 // digests, and none of the folders of its name has all of that: a piece was taken away, or cannot
 // be read. It is shown, so that nobody thinks it was never signed, and is not filed.
 func (s *officerSeat) isAboutSome(o order, digests map[string]bool, folders []string) bool {
-	if !is(o.signed()) {
+	if !o.isSigned() {
 		return false
 	}
 	_, w, err := readSigned(o.signed())
@@ -288,7 +323,7 @@ func (s *officerSeat) astray(found []order) (all []order, err error) {
 // filedAsCase is what the registrar said of an order when it was filed.
 func (o order) filedAsCase() (st caseStatus, ok bool) {
 	text, err := readRegular(o.filed())
-	if err != nil || json.Unmarshal(text, &st) != nil {
+	if err != nil || !o.isSigned() || json.Unmarshal(text, &st) != nil {
 		return st, false
 	}
 	if hash, w, err := readSigned(o.signed()); err != nil || w == nil || st.Warrant != "" && st.Warrant != hash {

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -17,6 +18,7 @@ import (
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/desk"
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/verifier/opening"
 )
 
 // TestNextOfAWitness: a witness that does not run, or stands still while the log goes on, and one
@@ -177,5 +179,38 @@ func TestALostStatementMayHaveArrived(t *testing.T) {
 	}
 	if unanswered(nil) != nil {
 		t.Error("what arrived is lost")
+	}
+}
+
+// TestATakenBackCaseIsClosed: an answer in a case that its court took back meanwhile says that nothing was
+// signed or sent, and the case is open no more; what was signed before that is not said to be unsigned.
+func TestATakenBackCaseIsClosed(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, row := range []struct {
+		err  error
+		over bool
+	}{
+		{&registrar.Problem{Status: 403, Code: "warrant.withdrawn", Title: "taken back"}, true},
+		{&registrar.Problem{Status: 403, Code: "warrant.lapsed", Title: "lapsed"}, true},
+		{errUnsent{&registrar.Problem{Status: 403, Code: "warrant.withdrawn", Title: "taken back"}}, false},
+		{&registrar.Problem{Status: 503, Code: "unavailable", Title: "later"}, false},
+		{custodian.ErrYouAnswered, false},
+	} {
+		s := &deskSeat{home: &home{program: &program{}}, cases: map[string]*openCase{"x": {exhibits: exhibitFolder{of: "exhibits-of-nobody-"}}}}
+		err := s.takenBack("x", row.err)
+		if said := deskProblem(err).Title; errors.Is(err, desk.ErrTakenBack) != row.over || (s.open("x") == nil) != row.over || strings.Contains(said, "the court took the order back") != row.over {
+			t.Errorf("%v: %s", row.err, said)
+		}
+	}
+}
+
+// TestADeskSaysWhatWasNotDone: a refusal of what was typed says nothing that the page contradicts.
+func TestADeskSaysWhatWasNotDone(t *testing.T) {
+	for err, want := range map[error]string{
+		custodian.ErrWeakPassphrase: "it was not changed", opening.CheckText(strings.Repeat("x", opening.MaxStatement+1)): "nothing was signed or sent",
+	} {
+		if said := deskProblem(err).Title; !strings.Contains(said, want) || strings.Contains(said, "kept") {
+			t.Error(said)
+		}
 	}
 }

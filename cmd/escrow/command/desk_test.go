@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/png"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,5 +114,58 @@ func TestDeskIsAloneOnItsFolder(t *testing.T) {
 	}
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
 		t.Error("it left something behind: ", left, err)
+	}
+}
+
+// TestADeskSaysWhatIsGone: at its end the terminal says in how many forms something was typed that is
+// gone now, and no word of it; where nothing was, it says nothing.
+func TestADeskSaysWhatIsGone(t *testing.T) {
+	for _, typed := range []bool{false, true} {
+		t.Setenv("TMPDIR", t.TempDir())
+		home := newHome(t, "alba")
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		opened, code := make(chan string, 1), make(chan int, 1)
+		var out bytes.Buffer
+		env := System()
+		env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), &out, &out
+		env.Browser = func(file string) error {
+			opened <- file
+			return nil
+		}
+		go func() { code <- Run(ctx, []string{"desk", "--home", home}, env) }()
+		page, err := os.ReadFile(<-opened)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link := regexp.MustCompile(`http://([^/"]+)(/[^/"]+)/enter/[^/"]+`).FindSubmatch(page)
+		host, prefix := string(link[1]), string(link[2])
+		ask := func(method, address, form, session string) *http.Response {
+			req, err := http.NewRequestWithContext(ctx, method, strings.Replace(address, host, "127.0.0.1"+host[strings.LastIndex(host, ":"):], 1), strings.NewReader(form))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = host
+			req.Header.Set("Origin", "http://"+host)
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			req.Header.Set("Cookie", session)
+			res, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			return res
+		}
+		session, _, _ := strings.Cut(ask(http.MethodGet, string(link[0]), "", "").Header.Get("Set-Cookie"), ";")
+		if typed {
+			if res := ask(http.MethodPost, "http://"+host+prefix+"/case/aaaaaaaaaaaaaaaaaaaaaaaaaa/ask", "text=Which+one", session); res.StatusCode != http.StatusSeeOther {
+				t.Fatal(res.Status)
+			}
+		}
+		end()
+		<-code
+		if said := out.String(); strings.Contains(said, "neither signed nor saved: 1; that is gone") != typed || strings.Contains(said, "neither signed") != typed || strings.Contains(said, "Which") {
+			t.Errorf("%v: %s", typed, said)
+		}
 	}
 }
