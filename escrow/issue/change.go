@@ -30,7 +30,7 @@ const (
 	ChangeRecoveryAsked    ChangeKind = "recovery_asked"
 	ChangeRecoveryCancel   ChangeKind = "recovery_cancelled"
 	ChangeRecovered        ChangeKind = "recovered"
-	ChangeDeviceOut        ChangeKind = "device_signed_out" // the detail is the word for it
+	ChangeDeviceOut        ChangeKind = "device_signed_out"
 	ChangeAllOut           ChangeKind = "signed_out_everywhere"
 	ChangeClaims           ChangeKind = "claims_taken_anew"
 	ChangeRefusedAccount   ChangeKind = "account_refused" // they said that somebody else is not them

@@ -32,7 +32,7 @@ const MaxAlias = 64
 // Refusals of a choice among pen names.
 var (
 	ErrPersonaUnknown = refusal.New(refusal.NotFound, "persona.unknown",
-		"you have no such pen name at this platform, or have retired it: choose one of those that the page shows")
+		"you have no such pen name at this platform, or have retired it: choose one of those that you have in use")
 	ErrNoRoom = refusal.New(refusal.Conflict, "persona.no_room",
 		"you have as many pen names as this platform allows: choose one of them; the place of one that you retired is free after 90 days, if the platform reports no ban of it")
 	ErrKeepsOne = refusal.New(refusal.Conflict, "persona.only_one",

@@ -120,6 +120,9 @@ func (s *Server) ShowRefusal(w http.ResponseWriter, r *http.Request, e *refusal.
 	p := problem(e)
 	path := r.URL.Path
 	if strings.HasPrefix(path, "/authorize/") {
+		if area, _, _ := strings.Cut(e.Code, "."); area == "persona" { // the page still waits, and shows what there is to choose from
+			p.Back = path
+		}
 		path = "/authorize/*"
 	}
 	p.Detail = s.detailOf(r.Method, path, e)

@@ -114,7 +114,7 @@ func (s *Server) Switches(w http.ResponseWriter, r *http.Request) bool {
 // typed outlasts a change of the language: the switch is then a button of that form. Whoever
 // presses Enter in a field presses the first button of the form (HTML, 4.10.21.2), which the
 // switch would be: so another one stands before it, that is the form's own first.
-var typing = regexp.MustCompile(`(?s)<form [^>]* id="typing"[^>]*>.*?<button((?: (?:name|value)="[^"]*")*)>`)
+var typing = regexp.MustCompile(`(?s)<form [^>]* id="typing"[^>]*>.*?<button(?: class="[a-z]+")?((?: (?:name|value)="[^"]*")*)>`)
 
 // switchMark stands in a page where it leads to the other languages. Nothing that a page
 // escapes can be it.

@@ -65,6 +65,8 @@ func wordsOf(p registrar.Problem) words {
 		return words{"There is no such page", "There is nothing at this address.", []string{"Look for a typing mistake, or begin at the first page."}}
 	case p.Code == errCrossSite.Code, p.Code == errProxy.Code, p.Code == errForwarded.Code:
 		return words{"Press the button here", p.Title, []string{askOperator}}
+	case p.Code == "persona.unknown":
+		return words{"There is no such pen name in use", p.Title, []string{askOperator}}
 	case forPeople[area], p.Code == tooLate:
 		return words{"This was not done", p.Title, []string{askOperator}}
 	}

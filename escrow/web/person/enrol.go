@@ -296,7 +296,7 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 	to := cmp.Or(f.Back, "/me")
 	if sealed { // and never again: nothing here can open it
 		w.Header().Set("Connection", "close") // else its buffers keep the page until it is used again
-		return s.edge.RenderAgain(w, r, "", http.StatusOK, "sealed.html", newSealedPage(id.Fields(), to, f.Return))
+		return s.edge.RenderAgain(w, r, "", http.StatusOK, "sealed.html", newSealedPage(id.Fields(), id.Claims, to, f.Return))
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil

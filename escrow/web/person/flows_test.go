@@ -501,8 +501,8 @@ func (f *flowing) pressedTwice(t *testing.T) {
 	})
 	t.Run("what was pressed × is in the list once a day", func(t *testing.T) {
 		b := f.as(t, "laptop")
-		page := b.shows("GET", f.origin+changesPath, nil, http.StatusOK, "What you call your pen name on Pocket was changed", "Your consent was withdrawn on Pocket", "You got a pen name on Pocket", "You were enrolled", "An address for notices was entered")
-		if n := strings.Count(page, "What you call your pen name on Pocket was changed"); n != 1 {
+		page := b.shows("GET", f.origin+changesPath, nil, http.StatusOK, "What you call your pen name on Pocket was noted, or changed", "Your consent was withdrawn on Pocket", "You got a pen name on Pocket", "You were enrolled", "An address for notices was entered")
+		if n := strings.Count(page, "What you call your pen name on Pocket was noted, or changed"); n != 1 {
 			t.Errorf("%d times", n)
 		}
 		if strings.Contains(page, "jo@example.org") {

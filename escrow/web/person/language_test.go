@@ -63,7 +63,7 @@ func toPeople(code string) bool {
 }
 
 // closed are the variables and constants whose texts are said where a page is written.
-var closed = []string{"undone", "twice", "unsure", "sealedTitles", "fieldTitles", "claimTitles", "notEnrolled", "notSignedIn", "notTaken", "notKept", "tooLong", "askOperator", "tryLater", "notKnown", "waits", "texts"}
+var closed = []string{"undone", "twice", "unsure", "sealedTitles", "fieldTitles", "claimTitles", "notEnrolled", "notSignedIn", "notTaken", "notKept", "tooLong", "whichName", "askOperator", "tryLater", "notKnown", "waits", "texts"}
 
 // textsOfGo adds what a source says: to Text and HTML of a language, in the closed sets, and
 // in the words of refusals.

@@ -34,7 +34,7 @@ type leftPage struct {
 // nothing to answer. With either answer the platform cannot renew its sign-in.
 func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveRequest) (done bool, err error) {
 	who, err := s.who(r)
-	left := leftPage{Platform: req.Platform.Name, Told: req.Platform.BackchannelLogoutURI != "" || req.Platform.Events != nil}
+	left := leftPage{Platform: req.Platform.Name, Told: hearsOfSignOut(req.Platform)}
 	if errors.Is(err, errSignedOut) {
 		if !req.Answer {
 			return true, nil
@@ -76,7 +76,7 @@ func (s *side) left(w http.ResponseWriter, r *http.Request, req openid.LeaveRequ
 	if req.Returns {
 		return true, nil
 	}
-	return false, s.edge.RenderAgain(w, r, "/", http.StatusOK, "left.html", page)
+	return false, s.edge.RenderAgain(w, r, "", http.StatusOK, "left.html", page)
 }
 
 // leaves is the page that asks. The pen name that this session used last there, or the only

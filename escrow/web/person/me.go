@@ -412,7 +412,7 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.sessions.clear(w, r)
-	return s.edge.Render(w, r, http.StatusOK, "out.html", map[string]bool{"AtOnce": r.PostFormValue("when") == "now"})
+	return s.edge.RenderAgain(w, r, "", http.StatusOK, "out.html", map[string]bool{"AtOnce": r.PostFormValue("when") == "now"})
 }
 
 // signOutDevice ends one of the person's sessions, this one or another.
@@ -435,7 +435,7 @@ func (s *side) signOutDevice(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Issuer.Store.EndSession(r.Context(), devices[i]); err != nil {
 		return err
 	}
-	if err := s.Issuer.Changed(r.Context(), who.Person, issue.ChangeDeviceOut, devices[i].Word); err != nil {
+	if err := s.Issuer.Changed(r.Context(), who.Person, issue.ChangeDeviceOut, ""); err != nil {
 		return err
 	}
 	return s.says(w, r, who, flashDevice, "#devices")
@@ -466,5 +466,5 @@ func (s *side) signOut(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	s.sessions.clear(w, r)
-	return s.edge.Render(w, r, http.StatusOK, "signed-out.html", nil)
+	return s.edge.RenderAgain(w, r, "", http.StatusOK, "signed-out.html", nil)
 }

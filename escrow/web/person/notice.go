@@ -29,6 +29,7 @@ type notice struct {
 	Stored bool   `json:"-"` // they have just objected
 	Draft  string `json:"-"` // what they wrote and have not sent
 	Wrong  string `json:"-"` // and why it could not be
+	Stale  bool   `json:"-"` // they proved too long ago who they are: nothing of it is shown but what they sent
 }
 
 // noticePath is where a person reads all of a notice.
@@ -137,11 +138,12 @@ func (s *side) showNotice(w http.ResponseWriter, r *http.Request, who session, n
 		return err
 	}
 	n.Mailed = s.Writes && contact.Confirmed.Reveal() != ""
-	again := n.Page()
+	again, leaving := n.Page(), s.sessions.leaving(who, "/me/stay")
 	if n.Draft != "" { // it is nowhere else
 		again = ""
 	}
-	return s.edge.RenderAgain(w, r, again, status, "notice.html", noticePage{n, s.sessions.leaving(who, "/me/stay")})
+	leaving.Typing = n.MayObject()
+	return s.edge.RenderAgain(w, r, again, status, "notice.html", noticePage{n, leaving})
 }
 
 // seen is a notice as its person sees it now.
@@ -203,14 +205,12 @@ func (s *side) objection(w http.ResponseWriter, r *http.Request, text string) er
 		return err
 	}
 	do, wrong := r.PostFormValue("do"), policy.CheckObjection(text)
-	if s.edge.Switches(w, r) {
+	if s.edge.Switches(w, r) || do == "stay" {
 		if do = r.PostFormValue("at"); do != "check" {
 			do, wrong = "change", nil
 		}
 	}
-	if (do == "check" || do == "change" || wrong != nil) && !s.sessions.fresh(who) { // a page would show more than they may see now
-		return errProveAgain
-	}
+	n.Stale = !s.sessions.fresh(who)
 	if n.Draft = text; wrong != nil {
 		n.Wrong = refusal.Of(wrong).Mend
 		return s.showNotice(w, r, who, n, http.StatusUnprocessableEntity)
@@ -258,7 +258,9 @@ func (s *side) check(w http.ResponseWriter, r *http.Request, who session, n noti
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	return s.edge.RenderAgain(w, r, "", http.StatusOK, "check.html", checkPage{n, who.sent(n.digest(text)), text, s.sessions.leaving(who, "/me/stay")})
+	page := checkPage{n, who.sent(n.digest(text)), text, s.sessions.leaving(who, "/me/stay")}
+	page.Leaving.Typing = !page.Sent
+	return s.edge.RenderAgain(w, r, "", http.StatusOK, "check.html", page)
 }
 
 // lawyerPage shows a one-time code, once.

@@ -23,6 +23,7 @@ import (
 	"github.com/penname/penname/escrow/web/pagetest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/languages"
 	"github.com/penname/penname/verifier/token"
 )
@@ -92,7 +93,7 @@ func everyPageIn(t *testing.T, all *languages.All, tag string, providers ...Prov
 		"consent.html anew": consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"privacy.html": legalPage{Waits: &waitsFor{"/authorize/x", "Town Square"}}, "privacy.html told": legalPage{Legal: Legal{Controller: "Example Trust\n1 High Street", Ground: "You consent.", Complaints: web.Contact{Text: "https://authority.example", Link: "https://authority.example"}, Notice: web.Contact{Text: "on paper"}}},
 		"accessibility.html": legalPage{},
-		"me.html":            mePage{}, "sealed.html": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley"), "birthdate": []byte("1986-03-14"), "address": []byte("1 High Street\nTown")}, "/me", false), "sealed.html anew": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley")}, "/authorize/x", true),
+		"me.html":            mePage{}, "sealed.html": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley"), "birthdate": []byte("1986-03-14"), "address": []byte("1 High Street\nTown")}, identity.Claims{1: identity.Private("true"), 2: identity.Private("GB")}, "/me", false), "sealed.html anew": newSealedPage(map[string][]byte{"name": []byte("Jo Hartley")}, identity.Claims{}, "/authorize/x", true),
 		"receipt.html":           receiptPage{Receipt: token.Receipt{Issuer: "https://penname.example", Record: "abcdefghijklmnopqrstuvwxya." + strings.Repeat("0f", 32), Day: time.Now()}, Signed: strings.Repeat("x", 400)},
 		"me.html with pen names": mePage{PenNames: mine, Names: names},
 		"me.html noticed":        mePage{Welcome: "back", PenNames: mine, Names: names, Notices: shown(issue.Notice{Platform: "town-square", Fields: []string{"name", "address"}})},
@@ -174,6 +175,9 @@ func ofFlows(names map[string]string, mine []issue.PenName) map[string]any {
 		"word.html":                        proofForm{Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
 		"word.html for a platform":         proofForm{Back: "/authorize/x", Keeps: true, Typed: strings.Repeat("x", 80), Mistakes: oneMistake("device", tooLong)},
 		"check.html":                       checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X & X\nX"},
+		"notice.html stale":                noticePage{notice{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>", Stale: true}, leaving{Stay: "/me/stay", Typing: true}},
+		"notice.html stale, to mend":       noticePage{notice{Notice: toldFirst, Name: "Town Square", Draft: "<b>I</b>", Stale: true, Wrong: policy.ErrObjectionText.Mend}, leaving{Stay: "/me/stay", Typing: true}},
+		"check.html stale":                 checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square", Stale: true}, Text: "X & X\nX", Leaving: leaving{Typing: true}},
 		"check.html sent":                  checkPage{Notice: notice{Notice: toldFirst, Name: "Town Square"}, Text: "X", Sent: true},
 		"consent.html a name too long":     consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Mistakes: oneMistake("alias", tooLong), Choice: choice{Asked: true, Most: 2, Room: true, Typed: strings.Repeat("x", 80), Wrong: tooLong, Now: anew, Names: []issue.PenName{{Pseudonym: "pen1x"}}}},
 		"consent.html a name typed":        consentPage{Platform: "Town Square", Choice: choice{Typed: "my <b>choir</b>"}},
@@ -441,7 +445,7 @@ func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 	in := map[string]bool{"consent.html signed in": true, "consent.html since": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html claimed, stale": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
 		"consent.html several": true, "consent.html recovering": true, "consent.html stale": true, "consent.html claims locked": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
 		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true,
-		"consent.html a name too long": true, "changes.html": true, "changes.html none": true, "check.html": true, "check.html sent": true}
+		"consent.html a name too long": true, "changes.html": true, "changes.html none": true, "check.html": true, "check.html stale": true, "check.html sent": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html") || strings.HasPrefix(state, "name.html") || strings.HasPrefix(state, "notice.html") || strings.HasPrefix(state, "address.html") || strings.HasPrefix(state, "prove.html") || strings.HasPrefix(state, "passkey")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {

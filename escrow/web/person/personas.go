@@ -194,12 +194,14 @@ type retirePage struct {
 	Platform string
 	CoolDown int  // days
 	Hears    bool // the platform wants to be told
+	Told     bool // it wants to be told who signed out
 	Leaving  leaving
 }
 
 // retire asks first, and then retires a pen name, where a person may have several. It ends
 // no other sign-in than that name's, and its platform is told.
 func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
+	switched := s.edge.Switches(w, r)
 	who, n, most, err := s.mine(r)
 	switch {
 	case err != nil:
@@ -210,11 +212,12 @@ func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
 		return issue.ErrKeepsOne
 	}
 	known := s.known([]issue.PenName{n})
-	if r.PostFormValue("sure") == "" {
+	if switched || r.PostFormValue("sure") == "" {
 		if err := s.sessions.keep(w, who); err != nil {
 			return err
 		}
-		return s.edge.RenderAgain(w, r, "/me", http.StatusOK, "retire.html", retirePage{n, s.called(n.Platform), issue.CoolDown, hears(known[0]), s.sessions.leaving(who, "/me/stay")})
+		page := retirePage{n, s.called(n.Platform), issue.CoolDown, hears(known[0]), slices.ContainsFunc(known[0].Platforms, hearsOfSignOut), s.sessions.leaving(who, "/me/stay")}
+		return s.edge.RenderAgain(w, r, "", http.StatusOK, "retire.html", page)
 	}
 	if err := s.Issuer.Retire(r.Context(), n, s.openid.End); err != nil {
 		return err
@@ -229,6 +232,9 @@ func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
 func hears(k openid.Known) bool {
 	return slices.ContainsFunc(k.Platforms, func(p openid.Platform) bool { return p.Events != nil })
 }
+
+// hearsOfSignOut reports whether a platform wants to be told who signed out.
+func hearsOfSignOut(p openid.Platform) bool { return p.BackchannelLogoutURI != "" || p.Events != nil }
 
 // called are the names of the platforms of a sector.
 func (s *side) called(sector string) string {

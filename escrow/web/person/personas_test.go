@@ -93,7 +93,7 @@ func TestPersonasArePickedAndCalled(t *testing.T) {
 	b.shows("GET", s.origin+"/authorize?"+request("pocket"), nil, http.StatusOK, "you can have 2 pen names here", `value="new"`)
 	work := b.as("pocket", "new", "work")
 	football := b.as("pocket", "new", "football")
-	if work == football || b.as("pocket", work, "") != work || b.as("pocket", football, "ignored") != football {
+	if work == football || b.as("pocket", work, "") != work || b.as("pocket", football, "") != football {
 		t.Errorf("%s and %s", work, football)
 	}
 	page := b.shows("GET", s.origin+"/authorize?"+request("pocket"), nil, http.StatusOK, "<strong>work</strong>", "<strong>football</strong>", `!value="new"`, "There is no room for a new one")

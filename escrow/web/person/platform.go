@@ -47,7 +47,7 @@ func (s *side) atPlatform(r *http.Request) (who session, n issue.PenName, page p
 	}
 	page = platformPage{Names: s.called(n.Platform), PenName: n.Pseudonym, Alias: n.Alias, Leaving: s.sessions.leaving(who, "/me/stay")}
 	for _, p := range s.members(n.Platform) {
-		page.Told = page.Told || p.BackchannelLogoutURI != "" || p.Events != nil
+		page.Told = page.Told || hearsOfSignOut(p)
 		page.Hears = page.Hears || p.Events != nil
 	}
 	return who, n, page, nil
@@ -67,15 +67,16 @@ func (s *side) known(names []issue.PenName) (all []openid.Known) {
 // leavePlatform asks first. Then it ends the sign-ins of a pen name and forgets the consent,
 // and tells of the consent if that is what was pressed. The person chose this one, so that its platform is told at once.
 func (s *side) leavePlatform(w http.ResponseWriter, r *http.Request) error {
+	switched := s.edge.Switches(w, r)
 	who, n, page, err := s.atPlatform(r)
 	if err != nil {
 		return err
 	}
-	if r.PostFormValue("do") == "" {
+	if switched || r.PostFormValue("do") == "" {
 		if err := s.sessions.keep(w, who); err != nil {
 			return err
 		}
-		return s.edge.RenderAgain(w, r, "/me", http.StatusOK, "platform.html", page)
+		return s.edge.RenderAgain(w, r, "", http.StatusOK, "platform.html", page)
 	}
 	page.Withdrawn = r.PostFormValue("do") == "withdraw"
 	// First, so that nobody is signed in by it meanwhile.
@@ -100,7 +101,7 @@ func (s *side) leavePlatform(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	return s.edge.RenderAgain(w, r, "/me", http.StatusOK, "platform-left.html", page)
+	return s.edge.RenderAgain(w, r, "", http.StatusOK, "platform-left.html", page)
 }
 
 // agreed returns what a platform may have again, if the person agreed to it in this session

@@ -3,6 +3,7 @@ package person
 import (
 	"net/http"
 
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -12,6 +13,8 @@ type sealedPage struct {
 	Sealed []sealedField
 	To     string // where they go on
 	Anew   bool   // they come back after a deletion
+
+	Vouched []askedClaim // what the provider vouches for besides, which is not sealed
 }
 
 type sealedField struct{ Title, Text string }
@@ -19,11 +22,16 @@ type sealedField struct{ Title, Text string }
 // sealedTitles are the fields of [identity.Identity.Fields], in the order of the page.
 var sealedTitles = []struct{ field, title string }{{"name", "Name"}, {"birthdate", "Date of birth"}, {"address", "Postal address"}, {"email", "E-mail address"}}
 
-func newSealedPage(fields map[string][]byte, to string, anew bool) sealedPage {
+func newSealedPage(fields map[string][]byte, vouched identity.Claims, to string, anew bool) sealedPage {
 	page := sealedPage{To: to, SignIn: flow{Back: to}.SignIn(), Anew: anew}
 	for _, t := range sealedTitles {
 		if text := string(fields[t.field]); text != "" {
 			page.Sealed = append(page.Sealed, sealedField{t.title, text})
+		}
+	}
+	for at, name := range identity.ClaimNames {
+		if value := vouched[at].Reveal(); value != "" {
+			page.Vouched = append(page.Vouched, askedClaim{Name: name, Value: value})
 		}
 	}
 	return page

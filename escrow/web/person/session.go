@@ -413,6 +413,7 @@ type leaving struct {
 	Asks     bool            // it waits, or is open; else somebody was let in by it
 
 	Stay    string // where the form posts to that keeps it
+	Typing  bool   // the page's own form keeps it, and what is typed there
 	Minutes int    // that are left in any case, if they are fewer than a page may be looked at
 	Form    string // stands for the session in what cannot be taken back: see ledBack
 }

@@ -68,12 +68,12 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Denied, nil
 	}
 	typed, wrong := "", ""
-	if (switched || decision == "allow") && r.PostFormValue("persona") == anew {
-		typed = r.PostFormValue("alias")
-		wrong = wrongWord(typed)
-	}
-	if switched {
+	persona := r.PostFormValue("persona")
+	if switched || decision == "allow" {
 		page.Word, typed = r.PostFormValue("device"), r.PostFormValue("alias")
+	}
+	if persona == anew {
+		wrong = wrongWord(typed)
 	}
 	var at issue.At
 	if signedIn = signedIn && who.answers(req); signedIn {
@@ -82,6 +82,9 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		}
 		signedIn, who.recovery = at.Live && !at.Asked, at.Recovery
 	}
+	if signedIn && decision == "allow" && persona != anew && printable(typed) != "" && s.choice(who, req.Platform, at.Names).Room {
+		wrong = whichName // else the word would be dropped, or be another name's
+	}
 	switch {
 	case !signedIn:
 		page.Anew, page.Choice.Typed = req.Fresh || !req.Since.IsZero(), typed
@@ -89,14 +92,20 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	case req.Silent:
 		return s.silently(w, r, req, who, at)
 	case decision == "allow" && wrong == "":
-		persona, err := s.chosen(who, req, at, r.PostFormValue("persona"))
+		number, err := s.chosen(who, req, at, persona)
 		if err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
-		return s.approve(w, r, req, who, at, persona, word(typed))
+		if persona != anew {
+			typed = ""
+		}
+		return s.approve(w, r, req, who, at, number, word(typed))
 	}
 	return s.consent(w, r, req, who, at, page, typed, wrong)
 }
+
+// whichName is said of a word for a new pen name beside the choice of another one.
+const whichName = "you typed a word for a new one: which do you mean? Choose a new one, or empty this field"
 
 // consent renders the page that asks somebody who is signed in, with what is wrong in what
 // they typed, if something is.
