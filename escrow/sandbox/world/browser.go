@@ -79,6 +79,9 @@ func (b *Browser) Press(ctx context.Context, label string, fill url.Values) erro
 		if n.Type == html.ElementNode && n.Data == "input" && attr(n, "name") != "" && attr(n, "type") != "checkbox" { // none is ticked, unless the person fills it in
 			values.Set(attr(n, "name"), attr(n, "value"))
 		}
+		if n.Type == html.ElementNode && n.Data == "textarea" && n.FirstChild != nil {
+			values.Set(attr(n, "name"), n.FirstChild.Data)
+		}
 	}
 	if name := attr(button, "name"); name != "" {
 		values.Set(name, attr(button, "value"))
