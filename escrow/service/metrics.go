@@ -263,7 +263,9 @@ func (s *Service) collectCounted(to sink) {
 	}
 	failed := s.counted.faults.show(now)
 	for _, code := range watched {
-		failed[code] = failed[code] // 0
+		if _, counted := failed[code]; !counted {
+			to.count(faults, 0, code)
+		}
 	}
 	for code, h := range failed {
 		to.count(faults, h.times(), code)

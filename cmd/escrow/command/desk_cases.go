@@ -868,7 +868,7 @@ func putAside(file string) (aside string, err error) {
 // settled forgets that what was signed for a step waits to be filed. If its mark stays it is filed
 // again, which changes nothing.
 func (s *officerSeat) settled(file string) {
-	os.Remove(markOf(file)) //nolint:errcheck // see above
+	os.Remove(markOf(file))
 	s.atCases.mu.Lock()
 	defer s.atCases.mu.Unlock()
 	maps.DeleteFunc(s.atCases.ready, func(_ string, r *readyStep) bool { return r.file == file })
