@@ -81,13 +81,11 @@ func TestConfined(t *testing.T) {
 	}
 }
 
-// TestDeskIsAloneOnItsFolder: a second desk is refused, and the first says where its link is and
-// no more.
-func TestDeskIsAloneOnItsFolder(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	home := newHome(t, "alba")
-	ctx, end := context.WithCancel(t.Context())
-	defer end()
+// runDesk starts the desk of a custodian's folder. It returns the file of its link, and what ends it
+// and returns its exit code and what it said.
+func runDesk(t *testing.T, home string) (link string, end func() (code int, said string)) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
 	opened, code := make(chan string, 1), make(chan int, 1)
 	var out bytes.Buffer
 	env := System()
@@ -97,7 +95,18 @@ func TestDeskIsAloneOnItsFolder(t *testing.T) {
 		return nil
 	}
 	go func() { code <- Run(ctx, []string{"desk", "--home", home}, env) }()
-	file := <-opened
+	return <-opened, func() (int, string) {
+		stop()
+		return <-code, out.String()
+	}
+}
+
+// TestDeskIsAloneOnItsFolder: a second desk is refused, and the first says where its link is and
+// no more.
+func TestDeskIsAloneOnItsFolder(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	home := newHome(t, "alba")
+	file, end := runDesk(t, home)
 	if r := run(t, []string{"no passphrase is asked for"}, "desk", "--home", home, "--no-browser"); r.code != 1 || !strings.Contains(r.errs, "custodian.desk_open") {
 		t.Errorf("%+v", r)
 	}
@@ -105,11 +114,11 @@ func TestDeskIsAloneOnItsFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end()
-	if got := <-code; got != 0 && got != 130 {
-		t.Errorf("exit code %d: %s", got, out.String())
+	code, said := end()
+	if code != 0 && code != 130 {
+		t.Errorf("exit code %d: %s", code, said)
 	}
-	if said := out.String(); !strings.Contains(said, file) || strings.Contains(said, "http") || !regexp.MustCompile(`"http://[0-9a-f]{32}\.localhost:[0-9]+/`).Match(link) {
+	if !strings.Contains(said, file) || strings.Contains(said, "http") || !regexp.MustCompile(`"http://[0-9a-f]{32}\.localhost:[0-9]+/`).Match(link) {
 		t.Error(said)
 	}
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
@@ -123,25 +132,15 @@ func TestADeskSaysWhatIsGone(t *testing.T) {
 	for _, typed := range []bool{false, true} {
 		t.Setenv("TMPDIR", t.TempDir())
 		home := newHome(t, "alba")
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		opened, code := make(chan string, 1), make(chan int, 1)
-		var out bytes.Buffer
-		env := System()
-		env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), &out, &out
-		env.Browser = func(file string) error {
-			opened <- file
-			return nil
-		}
-		go func() { code <- Run(ctx, []string{"desk", "--home", home}, env) }()
-		page, err := os.ReadFile(<-opened)
+		file, end := runDesk(t, home)
+		page, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		link := regexp.MustCompile(`http://([^/"]+)(/[^/"]+)/enter/[^/"]+`).FindSubmatch(page)
 		host, prefix := string(link[1]), string(link[2])
 		ask := func(method, address, form, session string) *http.Response {
-			req, err := http.NewRequestWithContext(ctx, method, strings.Replace(address, host, "127.0.0.1"+host[strings.LastIndex(host, ":"):], 1), strings.NewReader(form))
+			req, err := http.NewRequestWithContext(t.Context(), method, strings.Replace(address, host, "127.0.0.1"+host[strings.LastIndex(host, ":"):], 1), strings.NewReader(form))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,9 +161,7 @@ func TestADeskSaysWhatIsGone(t *testing.T) {
 				t.Fatal(res.Status)
 			}
 		}
-		end()
-		<-code
-		if said := out.String(); strings.Contains(said, "neither signed nor saved: 1; that is gone") != typed || strings.Contains(said, "neither signed") != typed || strings.Contains(said, "Which") {
+		if _, said := end(); strings.Contains(said, "neither signed nor saved: 1; that is gone") != typed || strings.Contains(said, "neither signed") != typed || strings.Contains(said, "Which") {
 			t.Errorf("%v: %s", typed, said)
 		}
 	}
