@@ -534,8 +534,6 @@ func (d *Desk) take(ctx context.Context, r *http.Request, agreed string) string 
 	if agreed == "" {
 		var err error
 		if f, err = d.typed(form, r); err != nil {
-			f.problem = d.problemOf(err)
-			d.keep(form, f)
 			return form + "#problem"
 		}
 	}

@@ -318,8 +318,6 @@ func (d *Desk) do(ctx context.Context, r *http.Request, agreed string) string {
 	if agreed == "" {
 		var err error
 		if f, err = d.typed(form, r); err != nil {
-			f.problem = d.problemOf(err)
-			d.keep(form, f)
 			return page
 		}
 	}
@@ -497,8 +495,6 @@ func (d *Desk) showEndorsed(w http.ResponseWriter, r *http.Request) {
 func (d *Desk) endorse(ctx context.Context, r *http.Request) string {
 	f, err := d.typed("/rules", r)
 	if err != nil {
-		f.problem = d.problemOf(err)
-		d.keep("/rules", f)
 		return "/rules"
 	}
 	return d.endorsed(ctx, f, "")
@@ -553,8 +549,6 @@ func (d *Desk) showCeremony(w http.ResponseWriter, r *http.Request) {
 func (d *Desk) ceremony(ctx context.Context, r *http.Request) string {
 	f, err := d.typed("/ceremony", r)
 	if err != nil {
-		f.problem = d.problemOf(err)
-		d.keep("/ceremony", f)
 		return "/ceremony"
 	}
 	file, faults := uploads(f, "plan")

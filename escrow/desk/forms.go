@@ -159,7 +159,7 @@ func (d *Desk) Begun() (n int) {
 
 // typed takes what a request says into the draft of the form that was pressed, and what it says of
 // others on the page into theirs. A file that was chosen before stays until another one is. The
-// error is of a file of this form that was too long.
+// error is of a file of this form that was too long; the draft says it.
 func (d *Desk) typed(form string, r *http.Request) (*draft, error) {
 	said := said(form, r)
 	now := said[form]
@@ -174,7 +174,10 @@ func (d *Desk) typed(form string, r *http.Request) (*draft, error) {
 	}
 	for _, field := range sentOf(r).long {
 		if to, field := belongs(form, field); to == form {
-			return now, tooLong{strings.TrimSuffix(field, fileField)}
+			err := tooLong{strings.TrimSuffix(field, fileField)}
+			now.problem = d.problemOf(err)
+			d.keep(form, now)
+			return now, err
 		}
 	}
 	return now, nil

@@ -144,8 +144,6 @@ func (d *Desk) takeSigned(ctx context.Context, r *http.Request) string {
 	d.settleOrder(strings.TrimSuffix(form, "/signed"))
 	f, err := d.typed(form, r)
 	if err != nil {
-		f.problem = d.problemOf(err)
-		d.keep(form, f)
 		return form
 	}
 	content, faults := uploads(f, "signed")
@@ -296,8 +294,6 @@ func (d *Desk) answerStep(_ context.Context, r *http.Request) string {
 	d.settleOrder(base)
 	f, err := d.typed(form, r)
 	if err != nil {
-		f.problem = d.problemOf(err)
-		d.keep(form, f)
 		return form
 	}
 	if faults := d.twoAnswers(id, step, f, r); len(faults) > 0 {

@@ -189,12 +189,9 @@ func wrongOf(q *policy.Question, err error) string {
 // Once all is answered, the draft is made. next is the step that is asked then; "": none is left.
 func (s *officerSeat) answer(id, step string, typed map[string]string, files map[string][]byte) (next string, wrong map[string]string, err error) {
 	err = s.working(func() error {
-		o, err := s.order(id)
+		o, err := s.unsigned(id)
 		if err != nil {
 			return err
-		}
-		if o.isSigned() {
-			return errIsSigned
 		}
 		d, err := s.interview(o)
 		if err != nil {
@@ -241,12 +238,9 @@ func (s *officerSeat) answer(id, step string, typed map[string]string, files map
 // about single posts and pen names.
 func (s *officerSeat) anew(id string) error {
 	return s.working(func() error {
-		o, err := s.order(id)
-		switch {
-		case err != nil:
+		o, err := s.unsigned(id)
+		if err != nil {
 			return err
-		case o.isSigned():
-			return errIsSigned
 		}
 		raw, err := shell.ReadFile(o.answers())
 		if err != nil {
@@ -318,13 +312,11 @@ func edited(o order, d *interview) (bool, error) {
 // remake has the answers count again: a draft that was changed by hand is put aside.
 func (s *officerSeat) remake(id string) (said string, err error) {
 	err = s.working(func() error {
-		o, err := s.order(id)
-		switch {
-		case err != nil:
+		o, err := s.unsigned(id)
+		if err != nil {
 			return err
-		case o.isSigned():
-			return errIsSigned
-		case !is(o.answers()) || !is(o.draft()):
+		}
+		if !is(o.answers()) || !is(o.draft()) {
 			return errNoDraft
 		}
 		d, err := s.interview(o)
@@ -621,12 +613,9 @@ const readyFor = time.Hour
 // sign is `escrow warrant sign`.
 func (s *officerSeat) sign(ctx context.Context, id string, confirm func(shown string) error) (said string, err error) {
 	err = s.working(func() error {
-		o, err := s.order(id)
-		switch {
-		case err != nil:
+		o, err := s.unsigned(id)
+		if err != nil {
 			return err
-		case o.isSigned():
-			return errIsSigned
 		}
 		if err := s.renewed(o); err != nil {
 			return err

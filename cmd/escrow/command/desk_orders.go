@@ -344,3 +344,12 @@ func (s *officerSeat) order(id string) (order, error) {
 	}
 	return order{}, desk.ErrNoOrder
 }
+
+// unsigned is an order whose text can still be changed, or signed.
+func (s *officerSeat) unsigned(id string) (order, error) {
+	o, err := s.order(id)
+	if err == nil && o.isSigned() {
+		err = errIsSigned
+	}
+	return o, err
+}
